@@ -1,0 +1,162 @@
+"""From shared settings to the pieces of a task: what every experiment does alike."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import optax
+
+from experiments.flags import TrainingSettings, identity
+from jaxdl import models, objectives, optimizers, runs, train
+from jaxdl.train.task import Plan, Task, steps_of
+
+S = TypeVar("S", bound=TrainingSettings)
+PRECISIONS = ("float32", "bfloat16")
+
+
+def check(settings: TrainingSettings) -> None:
+    """Raise ValueError in one line for a shared setting out of its range."""
+    _at_least(0, settings, "epochs", "max_steps", "evaluate_every", "save_every")
+    _at_least(0, settings, "patience", "warmup_steps", "min_delta", "clip_norm")
+    _at_least(0, settings, "weight_decay", "l2", "seed", "split_seed")
+    _at_least(1, settings, "batch_size", "accumulate_steps", "memory_budget")
+    for name in ("dropout", "ema_decay", "validation_fraction"):
+        number = getattr(settings, name)
+        if not 0 <= number < 1:
+            raise ValueError(f"--{name} is {number}: give a number in [0, 1).")
+    if not (settings.learning_rate > 0 and math.isfinite(settings.learning_rate)):
+        raise ValueError(
+            f"--learning_rate is {settings.learning_rate}: give a number above 0."
+        )
+    if settings.precision not in PRECISIONS:
+        raise ValueError(
+            f"--precision is {settings.precision!r}: give {' or '.join(PRECISIONS)}."
+        )
+    steps_per_call(settings)
+
+
+def _at_least(least: float, settings: TrainingSettings, *names: str) -> None:
+    for name in names:
+        number = getattr(settings, name)
+        if not (number >= least and math.isfinite(number)):
+            raise ValueError(f"--{name} is {number}: give {least} or more.")
+
+
+def steps_per_call(settings: TrainingSettings) -> int:
+    """The number asked for; 0 for auto."""
+    text = settings.steps_per_call
+    if text == "auto":
+        return 0
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(
+            f"--steps_per_call is {text!r}: give a number of steps, or auto."
+        )
+    return int(text)
+
+
+def plan(settings: TrainingSettings, examples: int) -> Plan:
+    """How long a run over so many training examples takes, and in which way."""
+    batch = settings.batch_size
+    if batch > examples:
+        raise ValueError(
+            f"--batch_size is {batch}, but there are only {examples} training "
+            f"examples: give {examples} or less."
+        )
+    steps = steps_of(settings.epochs, examples, batch)
+    if settings.max_steps:
+        steps = min(steps, settings.max_steps) if steps else settings.max_steps
+    if not steps:
+        raise ValueError("--epochs and --max_steps are both 0: give one of them.")
+    check_every = settings.evaluate_every or max(1, examples // batch)
+    plateau = settings.schedule == "plateau"
+    return Plan(
+        batch_size=batch,
+        steps=steps,
+        evaluate_every=check_every,
+        save_every=settings.save_every,
+        rule=train.Rule(
+            monitor=settings.monitor,
+            patience=settings.patience,
+            min_delta=settings.min_delta,
+            plateau_patience=max(1, settings.patience // 3 or 5) if plateau else 0,
+        ),
+        seed=settings.seed,
+        parallel=settings.parallel,
+        steps_per_call=steps_per_call(settings),
+    )
+
+
+def hyper(settings: TrainingSettings) -> dict[str, float]:
+    """The numbers that a run may vary without compiling anew."""
+    numbers = {"learning_rate": settings.learning_rate}
+    for name in ("weight_decay", "dropout", "l2"):
+        if getattr(settings, name):
+            numbers[name] = getattr(settings, name)
+    return numbers
+
+
+def learner(
+    settings: TrainingSettings, objective: train.Objective, steps: int
+) -> tuple[train.Step, Callable[..., train.State]]:
+    """The step of an objective, and what creates its state from
+    ``(params, model_state, seed)``."""
+    optimizer: optax.GradientTransformation = optimizers.make(
+        settings.optimizer, weight_decay=settings.weight_decay
+    )
+    factor = optimizers.schedule(
+        settings.schedule, steps, warmup_steps=settings.warmup_steps
+    )
+    step = train.make_step(
+        objective,
+        optimizer,
+        accumulate_steps=settings.accumulate_steps,
+        clip_norm=settings.clip_norm or None,
+        freeze=settings.freeze or None,
+        penalty=_penalty if settings.l2 else None,
+        schedules={"learning_rate": factor},
+        on_nonfinite=settings.on_nonfinite,
+    )
+
+    def create(params: Any, model_state: Any, seed: Any) -> train.State:
+        return train.create_state(
+            params,
+            optimizer,
+            model_state,
+            hyper=hyper(settings),
+            seed=seed,
+            ema_decay=settings.ema_decay or None,
+        )
+
+    return step, create
+
+
+def _penalty(params: Any, numbers: Any) -> Any:
+    return objectives.l2(params, numbers["l2"])
+
+
+def layers(model: Any, create: Callable[[Any], train.State], shape: Any) -> list[Any]:
+    """The table of a model's layers, for inputs of a shape; nothing is computed."""
+    state = jax.eval_shape(create, 0)
+    example = jax.ShapeDtypeStruct((1, *shape), "float32")
+    variables = {"params": state.params, **state.model_state}
+    return models.layer_table(model, variables, example)
+
+
+def run(
+    name: str, settings: S, build: Callable[[S], tuple[Task, Plan]], json: bool = False
+) -> int:
+    """Train what the settings say, or try it out (``--dry_run``); the exit code."""
+    if settings.dry_run:
+        runs.prepare()
+        return runs.dry_run(*build(settings))
+    request = runs.Request(
+        experiment=name,
+        settings=dataclasses.asdict(settings),
+        identity=identity(settings),
+        workdir=settings.workdir,
+        mode=settings.resume,
+        profile=settings.profile,
+    )
+    return runs.execute(request, lambda: build(settings))

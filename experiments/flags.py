@@ -1,0 +1,145 @@
+"""The shared flags, and how an experiment's settings become a command line.
+
+An experiment's ``Settings`` is a frozen dataclass; each field made by ``option``
+becomes one flag. Nothing here knows an experiment.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from absl import app, flags
+
+S = TypeVar("S")
+
+
+def option(default: Any, help: str, *, same_run: bool = False) -> Any:
+    """A settings field with its help.
+
+    Args:
+      default: also says the type: bool, int, float or str.
+      help: a line.
+      same_run: whether a run may be resumed with another value.
+    """
+    return dataclasses.field(
+        default=default, metadata={"help": help, "same_run": same_run}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingSettings:
+    """What every training experiment lets one set."""
+
+    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
+    data_dir: str = option("", "where TFDS data sets lie")
+    model: str = option("", "model name; empty takes the experiment's own")
+    epochs: int = option(0, "passes over the training part", same_run=True)
+    max_steps: int = option(0, "stop after so many steps; 0: epochs", same_run=True)
+    batch_size: int = option(128, "examples a step, over all devices")
+    optimizer: str = option("adam", "optimizer name")
+    learning_rate: float = option(1e-3, "peak learning rate")
+    schedule: str = option("constant", "learning-rate schedule name, or plateau")
+    warmup_steps: int = option(0, "steps of linear warm-up, for warmup_cosine")
+    weight_decay: float = option(0.0, "decoupled decay of weights, not biases or norms")
+    l2: float = option(0.0, "L2 penalty on weights, added to the loss")
+    clip_norm: float = option(0.0, "bound on the gradient's norm; 0: none")
+    dropout: float = option(0.0, "dropout rate")
+    ema_decay: float = option(0.0, "moving average of parameters; 0: none")
+    accumulate_steps: int = option(1, "microbatches a batch is cut into")
+    freeze: str = option("", "regular expression over parameter paths to keep fixed")
+    seed: int = option(0, "seed of parameters, batches and noise")
+    split_seed: int = option(0, "seed of the splits")
+    validation_fraction: float = option(0.0, "share for validation; 0: by size")
+    evaluate_every: int = option(0, "steps between validation checks; 0: an epoch")
+    save_every: int = option(0, "steps between checkpoints; 0: at checks, by time")
+    patience: int = option(0, "checks without improvement before stopping; 0: never")
+    monitor: str = option("loss", "validation metric that decides what is best")
+    min_delta: float = option(0.0, "least improvement that counts")
+    workdir: str = option("", "run folder; empty: checkpoints/...", same_run=True)
+    resume: str = option("auto", "auto, never or must", same_run=True)
+    parallel: str = option("auto", "auto, none, data or pmap")
+    steps_per_call: str = option("auto", "steps in one dispatch, or auto")
+    precision: str = option("float32", "compute in float32 or bfloat16")
+    on_nonfinite: str = option("stop", "loss or gradient not finite: stop, skip, ignore")
+    memory_budget: int = option(1024, "MiB of data kept on the device, else streamed")
+    dry_run: bool = option(False, "build, one step, one check; no run", same_run=True)
+    profile: bool = option(False, "leave a trace of some steps", same_run=True)
+    traceback: bool = option(False, "show the traceback of an error", same_run=True)
+
+
+def identity(settings: Any) -> dict[str, Any]:
+    """The settings that make a run this run and no other."""
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(settings)
+        if not field.metadata["same_run"]
+    }
+
+
+def run(
+    name: str, settings_class: type[S], main: Callable[[S], int | None], doc: str
+) -> None:
+    """Parse the command line into settings and call ``main``; never returns.
+
+    A wrong flag, path, file or value ends in one line and exit code 2; an error
+    of the machine in one line and 1; ``--traceback`` shows where it came from.
+    """
+    defaults = {f.name: f.default for f in dataclasses.fields(settings_class)}
+    if any(a in ("--helpshort", "-helpshort", "--help", "-help") for a in sys.argv[1:]):
+        print(help_text(name, settings_class, doc))
+        sys.exit(0)
+    values = _define(settings_class)
+
+    def parse(argv: Sequence[str]) -> list[str]:
+        try:
+            rest = values(list(argv))
+        except (flags.Error, OSError) as error:  # OSError: a flagfile that is not there
+            _fail(name, error, 2)
+        if len(rest) > 1:
+            _fail(name, f"unexpected argument {rest[1]!r}: flags begin with --.", 2)
+        return rest
+
+    def call(_: Sequence[str]) -> None:
+        settings = settings_class(**{key: values[key].value for key in defaults})
+        try:
+            code = main(settings)
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
+            if getattr(settings, "traceback", False):
+                raise
+            _fail(name, error, 2 if isinstance(error, ValueError) else 1)
+        sys.exit(code or 0)
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    app.run(call, flags_parser=parse)
+
+
+def _define(settings_class: type) -> flags.FlagValues:
+    define = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }
+    for field in dataclasses.fields(settings_class):
+        if field.name not in flags.FLAGS:
+            define[type(field.default)](
+                field.name, field.default, field.metadata["help"]
+            )
+    return flags.FLAGS
+
+
+def _fail(name: str, error: object, code: int) -> Any:
+    line = " ".join(str(error).split()) or type(error).__name__
+    print(f"{name}: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def help_text(name: str, settings_class: type, doc: str) -> str:
+    """A screen: what the experiment does, and a line a flag."""
+    lines = [doc.strip(), "", f"python -m experiments.{name} [--flag=value ...]", ""]
+    for field in dataclasses.fields(settings_class):
+        given = f"--{field.name}={field.default}"
+        lines.append(f"  {given:<32} {field.metadata['help']}")
+    return "\n".join(lines)

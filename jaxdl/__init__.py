@@ -1,0 +1,53 @@
+"""jaxdl: functional deep learning in JAX. One pure step, run any way.
+
+Everything that learns is a pure function ``step(state, batch) -> (state,
+metrics)``; the same step is jitted, scanned, vmapped, pmapped or sharded.
+
+The rooms are imported when first named (``jaxdl.train``, ``jaxdl.models``...),
+so that importing jaxdl is quick, touches no device and parses no flag.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_ROOMS = (
+    "batch",
+    "data",
+    "layers",
+    "metrics",
+    "models",
+    "objectives",
+    "optimizers",
+    "parallel",
+    "runs",
+    "train",
+)
+
+if TYPE_CHECKING:
+    from jaxdl import (
+        batch,
+        data,
+        layers,
+        metrics,
+        models,
+        objectives,
+        optimizers,
+        parallel,
+        runs,
+        train,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxdl.{name}")
+    raise AttributeError(f"module 'jaxdl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])
+
+
+__all__ = [*_ROOMS, "__version__"]

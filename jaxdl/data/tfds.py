@@ -1,0 +1,309 @@
+"""Image classification sets of TensorFlow Datasets, read without TensorFlow.
+
+TFDS keeps examples as encoded images in ArrayRecord files, which give random
+access. Only *preparing* a set (downloading and writing those files) needs
+TensorFlow, and a network.
+"""
+
+import difflib
+import importlib.util
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from jaxdl.data import images
+from jaxdl.data.source import Examples, Source, Stored, in_memory
+
+# The whole of an offline start must stay well within ten seconds.
+_NETWORK_SECONDS = 4.0
+_NETWORK_PROBE = "https://storage.googleapis.com"
+
+# Records read at once: many, since decoding is vectorised over them, but not the
+# whole of a large part, whose encoded images would fill the memory.
+_CHUNK = 8_192
+
+# name, name/config, name:1.0.0; anything else before a colon is a community's set,
+# whose code TFDS would download and run.
+_NAME = re.compile(r"\w+(/[^:]+)?(:[\d.*]+)?")
+
+_PARTS = ("train", "validation", "test")
+
+
+def read(
+    name: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    memory_budget: float = float("inf"),
+    others: tuple[str, ...] = (),
+) -> Stored:
+    """An image classification set by its TFDS name, prepared first if need be.
+
+    Args:
+      name: "mnist", "cifar10", "name/config", ...
+      data_dir: where TFDS keeps its sets; ~/tensorflow_datasets if None.
+      image_size: height and width to bring images to; needed where they differ.
+      memory_budget: bytes of decoded images; beyond it they are decoded when
+        needed.
+      others: names that are no TFDS names, to be suggested for unknown ones.
+
+    Raises:
+      FileNotFoundError: not prepared, and no network to prepare it.
+      ValueError: unknown, no image classification set, images of several sizes.
+    """
+    builder = _builder(name, data_dir, others)
+    image, label = _features(name, builder)
+    shape = _shape(name, builder.info.features[image].shape, image_size)
+    builder = _prepared(name, builder, data_dir)
+    records = _records(name, builder, label)
+    total = sum(map(len, records.values())) * prod(shape)
+    parts = {}
+    for part, found in records.items():
+        source = _source(f"{name} {part}", found, image, label, shape)
+        if total <= memory_budget:
+            held = source.fetch(np.arange(source.size))
+            source = in_memory(held["inputs"], held["targets"])
+        parts[part] = source
+    train = parts["train"]
+
+    def labels() -> np.ndarray:
+        if train.arrays is not None:
+            return train.arrays["targets"]
+        return _labels(records["train"], label, np.arange(train.size))
+
+    return Stored(
+        name=name,
+        train=train,
+        classes=tuple(builder.info.features[label].names),
+        labels=labels,
+        validation=parts.get("validation"),
+        test=parts.get("test"),
+        high=255.0,
+    )
+
+
+def _builder(name: str, data_dir: Path | None, others: tuple[str, ...]) -> Any:
+    """The TFDS builder; nothing is written yet."""
+    import tensorflow_datasets as tfds
+
+    try:
+        if not _NAME.fullmatch(name):
+            raise tfds.core.DatasetNotFoundError
+        with _quiet():
+            return tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        known = [*others, *tfds.list_builders(with_community_datasets=False)]
+        close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+        guess = f"did you mean {' or '.join(close)}? Or " if close else ""
+        raise ValueError(
+            f"--dataset={name} is unknown; {guess}give {', '.join(others)} or the name "
+            "of a TensorFlow Datasets image classification set, such as mnist"
+        ) from None
+    # TFDS asserts on unknown configurations and versions, and raises at will.
+    except Exception as error:
+        raise ValueError(f"--dataset={name}: {_first_line(error)}") from error
+
+
+def _features(name: str, builder: Any) -> tuple[str, str]:
+    """The names of the image and of the label among a set's features."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    kinds = (
+        dict(features.items())
+        if isinstance(features, tfds.features.FeaturesDict)
+        else {}
+    )
+    found_images = [k for k, f in kinds.items() if isinstance(f, tfds.features.Image)]
+    found_labels = [
+        k for k, f in kinds.items() if isinstance(f, tfds.features.ClassLabel)
+    ]
+    supervised = builder.info.supervised_keys or ()
+    pair = [
+        next((k for k in found if k in supervised), found[0])
+        for found in (found_images, found_labels)
+        if found
+    ]
+    if len(pair) < 2:
+        raise ValueError(
+            f"--dataset={name} is no image classification set: its features are "
+            f"{', '.join(kinds) or 'not named'}; an image and a class label are needed"
+        )
+    if kinds[pair[0]].np_dtype != np.uint8:
+        raise ValueError(
+            f"--dataset={name} has {kinds[pair[0]].np_dtype} images; only 8-bit "
+            "images are read"
+        )
+    return pair[0], pair[1]
+
+
+def _shape(
+    name: str, declared: tuple[int | None, ...], image_size: int | None
+) -> tuple[int, int, int]:
+    height, width, channels = declared
+    if image_size is not None:
+        height = width = image_size
+    if height is None or width is None:
+        raise ValueError(
+            f"--dataset={name} has images of several sizes; --image_size=N brings all "
+            "to N x N"
+        )
+    return height, width, channels or 3
+
+
+def _prepared(name: str, builder: Any, data_dir: Path | None) -> Any:
+    """The builder of a set that is on disk in a format of random access."""
+    with _quiet():
+        prepared = builder.is_prepared()
+    if prepared:
+        if not _random_access(builder):
+            raise ValueError(
+                f"--dataset={name} lies in {builder.data_path} as "
+                f"{builder.info.file_format.value}, which can't be read at random; "
+                "prepare it in another folder (--data_dir), as array_record"
+            )
+        return builder
+    import tensorflow_datasets as tfds
+
+    recipe = f"tfds build {name} --file_format=array_record" + (
+        f" --data_dir={data_dir}" if data_dir else ""
+    )
+    where = f"{name} is not prepared in {Path(builder.data_path).parents[1]}"
+    if not _network():
+        raise FileNotFoundError(
+            f"{where} and there is no network to fetch it; where there is one, type "
+            f"pip install 'jaxdl[prepare]' && {recipe}, or try --dataset=digits"
+        )
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ValueError(
+            f"{where}, and preparing it needs TensorFlow; type pip install "
+            "'jaxdl[prepare]' and run again (reading it will need no TensorFlow)"
+        )
+    logging.info("%s; preparing it there, once", where)
+    builder = tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    try:
+        builder.download_and_prepare()
+    # Downloads and parsers raise anything; the user needs the one line.
+    except Exception as error:
+        raise ValueError(
+            f"{where}, and preparing it failed ({_first_line(error)}); try {recipe}"
+        ) from error
+    return builder
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TFDS's warnings of every folder where a set is not prepared."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _random_access(builder: Any) -> bool:
+    import tensorflow_datasets as tfds
+
+    formats = tfds.core.file_adapters.FileFormat.with_random_access()
+    return builder.info.file_format in formats
+
+
+def _network() -> bool:
+    """Whether a server outside answers, within a few seconds whatever happens."""
+    answers: list[bool] = []
+
+    def probe() -> None:
+        request = urllib.request.Request(_NETWORK_PROBE, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=_NETWORK_SECONDS):
+                answers.append(True)
+        except urllib.error.HTTPError:
+            answers.append(True)  # It refused, but it is there.
+        except (OSError, ValueError):
+            answers.append(False)
+
+    # Looking a name up obeys no time-out, so it is waited for from outside.
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(_NETWORK_SECONDS)
+    return bool(answers and answers[0])
+
+
+def _records(name: str, builder: Any, label: str) -> dict[str, Any]:
+    """Random access to the encoded examples of each part with labels."""
+    import tensorflow_datasets as tfds
+
+    names = [part for part in _PARTS if part in builder.info.splits]
+    if "train" not in names:
+        raise ValueError(
+            f"--dataset={name} has no training part; it has "
+            f"{', '.join(builder.info.splits) or 'none'}"
+        )
+    raw = tfds.decode.DeserializeMethod.RAW_BYTES
+    records = {}
+    for part in names:
+        found = builder.as_data_source(split=part, deserialize_method=raw)
+        # Test parts of competitions come without labels, marked -1.
+        if len(found) and (
+            part == "train" or _labels(found, label, np.zeros(1, int))[0] >= 0
+        ):
+            records[part] = found
+    return records
+
+
+def _source(
+    name: str, records: Any, image: str, label: str, shape: tuple[int, int, int]
+) -> Source:
+    parse = _parser()
+
+    def fetch(indices: np.ndarray) -> Examples:
+        targets = np.empty(len(indices), np.int32)
+        inputs = np.empty((len(indices), *shape), np.uint8)
+        for start in range(0, len(indices), _CHUNK):
+            here = slice(start, start + _CHUNK)
+            chosen = [int(i) for i in indices[here]]
+            found = [parse(record) for record in records.__getitems__(chosen)]
+            targets[here] = [f[label].int64_list.value[0] for f in found]
+            encoded = [f[image].bytes_list.value[0] for f in found]
+            names = [f"{name} image {i}" for i in chosen]
+            inputs[here] = images.decode_many(encoded, shape, names)
+        return {"inputs": inputs, "targets": targets}
+
+    return Source(len(records), fetch)
+
+
+def _labels(records: Any, label: str, indices: np.ndarray) -> np.ndarray:
+    """Class indices of the examples, without decoding their images."""
+    parse = _parser()
+    found = np.empty(len(indices), np.int32)
+    for start in range(0, len(indices), _CHUNK):
+        here = slice(start, start + _CHUNK)
+        read = records.__getitems__([int(i) for i in indices[here]])
+        found[here] = [parse(record)[label].int64_list.value[0] for record in read]
+    return found
+
+
+def _parser() -> Callable[[bytes], Any]:
+    """Encoded example -> its features by name."""
+    # TFDS carries the message type, so that reading needs no TensorFlow; its own
+    # reader spends twice the time on every example.
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    return lambda record: tf_example_pb2.Example.FromString(record).features.feature
+
+
+def _first_line(error: Exception) -> str:
+    """The first sentence, without the arguments that TFDS puts before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[0].split('}": ')[-1] if lines else type(error).__name__
+    return text.split(". ")[0].rstrip(".:")[:200]

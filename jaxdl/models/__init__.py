@@ -1,0 +1,107 @@
+"""Models by name, and how any model is run.
+
+``create("mlp", classes=10)`` makes a Flax module; ``init`` and ``forward`` run it,
+or a module of your own, or a plain function, all in one calling form. A name and
+JSON-able arguments are all that loading a run needs to make the module again.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from flax import linen as nn
+
+from jaxdl.models import resnet
+from jaxdl.models.activations import ACTIVATIONS, activation
+from jaxdl.models.apply import EVALUATION, Forward, Model, forward, init
+from jaxdl.models.cnn import CNN, deep_cnn, simple_cnn
+from jaxdl.models.initializers import INITIALIZERS, initializer
+from jaxdl.models.mlp import MLP, LogisticRegression
+from jaxdl.models.resnet import ResNet
+from jaxdl.models.summary import (
+    LayerRow,
+    count_parameters,
+    layer_outputs,
+    layer_table,
+)
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "logistic_regression": LogisticRegression,
+    "mlp": MLP,
+    "cnn": CNN,
+    "simple_cnn": simple_cnn,
+    "deep_cnn": deep_cnn,
+    "resnet20": resnet.resnet20,
+    "resnet32": resnet.resnet32,
+    "resnet44": resnet.resnet44,
+    "resnet56": resnet.resnet56,
+    "resnet110": resnet.resnet110,
+    "resnet18": resnet.resnet18,
+    "resnet34": resnet.resnet34,
+    "resnet50": resnet.resnet50,
+    "plain20": resnet.plain20,
+    "plain32": resnet.plain32,
+    "plain44": resnet.plain44,
+    "plain56": resnet.plain56,
+    "plain110": resnet.plain110,
+    "plain18": resnet.plain18,
+    "plain34": resnet.plain34,
+}
+
+
+def create(name: str, **arguments: Any) -> nn.Module:
+    """The model of that name.
+
+    Args:
+      name: a key of ``MODELS``.
+      **arguments: its fields, such as ``classes=10``. One that is None counts as not
+        given, so that a command line can pass all its options on.
+
+    Raises:
+      ValueError: an unknown name, or an argument that the model doesn't have.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}: give one of {', '.join(MODELS)}")
+    given = {key: value for key, value in arguments.items() if value is not None}
+    constructor = MODELS[name]
+    module_class: Any = constructor
+    while isinstance(module_class, partial):
+        module_class = module_class.func
+    allowed = [
+        field.name
+        for field in dataclasses.fields(module_class)
+        if field.name not in ("parent", "name")
+    ]
+    for key in given:
+        if key not in allowed:
+            raise ValueError(
+                f"model {name} has no option {key!r}: its options are "
+                + ", ".join(allowed)
+            )
+    if "classes" not in given:
+        raise ValueError(f"model {name} needs to know how many classes: give classes=N")
+    return constructor(**given)
+
+
+__all__ = [
+    "ACTIVATIONS",
+    "CNN",
+    "EVALUATION",
+    "INITIALIZERS",
+    "MLP",
+    "MODELS",
+    "Forward",
+    "LayerRow",
+    "LogisticRegression",
+    "Model",
+    "ResNet",
+    "activation",
+    "count_parameters",
+    "create",
+    "forward",
+    "init",
+    "initializer",
+    "layer_outputs",
+    "layer_table",
+]

@@ -1,0 +1,98 @@
+"""One calling form for every model: Flax modules and plain functions alike."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from jaxdl.batch import Context
+
+Params = Any
+ModelState = dict[str, Any]
+Model = nn.Module | Callable[..., Any]
+Forward = Callable[
+    [Params, Mapping[str, Any], Any, Context, jax.Array | None],
+    tuple[Any, ModelState],
+]
+
+# What a model is told when nothing is said: evaluation, nothing masked.
+EVALUATION = Context()
+
+# How modules of others ask whether this is training, and what to answer.
+_TRAINING_NAMES: dict[str, Callable[[bool], bool]] = {
+    "train": lambda training: training,
+    "training": lambda training: training,
+    "is_training": lambda training: training,
+    "deterministic": lambda training: not training,
+}
+
+
+def forward(model: Model) -> Forward:
+    """The pure function that runs a model.
+
+    ``run(params, model_state, inputs, context, key) -> (outputs, model_state)``. In
+    training the model state's collections are updated and ``key`` (if given) feeds
+    dropout; in evaluation nothing changes and no key is needed.
+
+    Args:
+      model: a Flax module whose ``__call__`` takes the inputs, and ``context`` if it
+        wants it (or ``train``, ``training``, ``is_training``, ``deterministic``,
+        which are told from it); or a function ``f(params, inputs)``, with
+        ``context`` as well if it wants it.
+    """
+    if not isinstance(model, nn.Module):
+        extra = _arguments(model)
+        return lambda params, model_state, inputs, context, key: (
+            model(params, inputs, **extra(context)),
+            dict(model_state),
+        )
+    extra = _arguments(model.__call__)
+
+    def run(
+        params: Params,
+        model_state: Mapping[str, Any],
+        inputs: Any,
+        context: Context,
+        key: jax.Array | None,
+    ) -> tuple[Any, ModelState]:
+        variables = {"params": params, **model_state}
+        arguments = extra(context)
+        if not context.training:
+            return model.apply(variables, inputs, **arguments), dict(model_state)
+        outputs, updated = model.apply(
+            variables,
+            inputs,
+            **arguments,
+            rngs=None if key is None else {"dropout": key},
+            mutable=list(model_state),
+        )
+        return outputs, {**model_state, **updated}
+
+    return run
+
+
+def init(
+    model: nn.Module, key: jax.Array, example_inputs: Any
+) -> tuple[Params, ModelState]:
+    """Initial parameters and model state; may be jitted.
+
+    Args:
+      model: a Flax module.
+      key: decides the parameters.
+      example_inputs: inputs of the right shapes; their values don't matter, and a
+        batch of one is enough.
+    """
+    arguments = _arguments(model.__call__)(EVALUATION)
+    variables = dict(model.init(key, example_inputs, **arguments))
+    return variables.pop("params", {}), variables
+
+
+def _arguments(function: Callable) -> Callable[[Context], dict[str, Any]]:
+    """What of the context a model's signature asks for, by keyword."""
+    names = inspect.signature(function).parameters
+    if "context" in names:
+        return lambda context: {"context": context}
+    told = {name: tell for name, tell in _TRAINING_NAMES.items() if name in names}
+    return lambda context: {name: tell(context.training) for name, tell in told.items()}

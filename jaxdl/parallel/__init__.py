@@ -1,0 +1,30 @@
+"""Ways to run a step, and where its arrays lie."""
+
+from jaxdl.parallel.blocks import automatic_block
+from jaxdl.parallel.placement import Placement, placement
+from jaxdl.parallel.ways import (
+    check_divides,
+    data_mesh,
+    jit,
+    pmap,
+    replicated,
+    scan,
+    sharded,
+    split,
+    vmap,
+)
+
+__all__ = [
+    "Placement",
+    "automatic_block",
+    "check_divides",
+    "data_mesh",
+    "jit",
+    "placement",
+    "pmap",
+    "replicated",
+    "scan",
+    "sharded",
+    "split",
+    "vmap",
+]

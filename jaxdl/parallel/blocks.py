@@ -1,0 +1,47 @@
+"""How many steps a dispatch should hold."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.extend import core
+
+# Enough to hide what a dispatch costs (some 30 microseconds), and no more:
+# metrics and interruptions wait for a block to end.
+LARGEST = 16
+
+
+def automatic_block(
+    step: Callable[..., Any], state: Any, batch: Any, boundary: int
+) -> int:
+    """Steps a dispatch, from the backend and what the step computes.
+
+    The largest divisor of ``boundary`` (steps between checks) up to 16; 1 where a
+    convolution would run inside a CPU loop, ten times slower than outside
+    (jax-ml/jax#12868).
+
+    Args:
+      step: the pure step.
+      state: its state, or shapes of it.
+      batch: a batch, or shapes of it.
+      boundary: steps between checks; blocks never cross them.
+    """
+    if jax.default_backend() == "cpu":
+        jaxpr = jax.make_jaxpr(step)(state, batch)
+        if any(name.startswith("conv_general") for name in primitives(jaxpr.jaxpr)):
+            return 1
+    return max(n for n in range(1, LARGEST + 1) if max(boundary, 1) % n == 0)
+
+
+def primitives(jaxpr: core.Jaxpr) -> Iterator[str]:
+    """Names of the primitives of a jaxpr and of those inside it."""
+    for equation in jaxpr.eqns:
+        yield equation.primitive.name
+        for value in jax.tree.leaves(
+            list(equation.params.values()),
+            is_leaf=lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr),
+        ):
+            if isinstance(value, core.ClosedJaxpr):
+                yield from primitives(value.jaxpr)
+            elif isinstance(value, core.Jaxpr):
+                yield from primitives(value)

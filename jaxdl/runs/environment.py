@@ -1,0 +1,200 @@
+"""Where a run runs: versions, devices, commit; known-bad JAX; the compile cache."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_PACKAGES = (
+    "jaxdl",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "scikit-learn",
+    "tensorflow-datasets",
+    "array-record",
+    "tensorboardX",
+)
+_BAD_JAX = {
+    "0.10.2": "it computes wrong sums on CPU (jax-ml/jax#39103)",
+    "0.11.0": "its CPU kernels crash or hang (jax-ml/jax#39257, #40412)",
+}
+
+
+def check_jax(version: str | None = None, jaxlib: str | None = None) -> None:
+    """Refuses a JAX that is known to compute wrong results or to crash.
+
+    Raises:
+      RuntimeError: with what is wrong and what to install.
+    """
+    found = {
+        "jax": version or jax.__version__,
+        "jaxlib": jaxlib or version or importlib.metadata.version("jaxlib"),
+    }
+    for package, installed in found.items():
+        if installed in _BAD_JAX:
+            raise RuntimeError(
+                f"{package} {installed} must not be used: {_BAD_JAX[installed]}; "
+                'install another: pip install "jax!=0.10.2,!=0.11.0" '
+                '"jaxlib!=0.10.2,!=0.11.0"'
+            )
+
+
+def environment(command: list[str] | None = None) -> dict[str, Any]:
+    """All that a run depends on besides its settings, for ``environment.json``.
+
+    Initialises the devices. Of the environment variables only XLA's and JAX's
+    are read.
+
+    Args:
+      command: the command line; this process's own by default.
+    """
+    return {
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": [sys.executable, *sys.argv] if command is None else command,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": {"model": _cpu_model(), "count": cpu_count()},
+        "memory_bytes": memory_bytes(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "devices": [
+            {"platform": kind[0], "kind": kind[1], "count": count}
+            for kind, count in Counter(
+                (device.platform, device.device_kind) for device in jax.devices()
+            ).items()
+        ],
+        "processes": jax.process_count(),
+        "variables": {
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith(("JAX_", "XLA_", "LIBTPU_"))
+        },
+        "git": _git(),
+    }
+
+
+def cpu_count() -> int:
+    """How many CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int | None:
+    """Main memory in bytes, or the container's limit if lower; None if unknown."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return total
+    return min(total, limit)
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the working directory's checkout; None where there is none."""
+
+    def ask(*arguments: str) -> str:
+        # A checkout's own settings may name programs to run; this one does not.
+        command = ["git", "-c", "core.fsmonitor=false", *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        commit = ask("rev-parse", "HEAD")
+        changed = ask("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": bool(changed)}
+
+
+def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path | None:
+    """Keeps compiled programs on disk, so that the next run need not compile.
+
+    Call it before the first compilation. A folder that the user chose
+    (``JAX_COMPILATION_CACHE_DIR``) is kept.
+
+    Args:
+      folder: where; ``$XDG_CACHE_HOME/jaxdl/xla`` or ``~/.cache/jaxdl/xla``.
+
+    Returns:
+      The folder in use; None when none can be written (training goes on).
+    """
+    chosen: str | None = jax.config.values.get("jax_compilation_cache_dir")
+    if chosen and folder is None:
+        path: Path | None = Path(chosen)
+    else:
+        path = _private(Path(folder) if folder else _cache_home() / "jaxdl" / "xla")
+    if path is None:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    # JAX by itself keeps what took a second to compile; a small model's start is
+    # made of programs that take a tenth of that.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return path
+
+
+def _cache_home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+
+
+def _private(root: Path) -> Path | None:
+    """A folder for this kind of CPU under ``root`` that only its owner writes.
+
+    Compiled CPU programs hold the instructions of the CPU that compiled them: on
+    another machine with the same home folder they could crash. And they are run,
+    so a folder that someone else owns is not used.
+    """
+    name = hashlib.sha256(f"{_cpu_model()} {_cpu_flags()}".encode()).hexdigest()[:12]
+    path = root / name
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+            return None
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except (OSError, RuntimeError):
+        return None
+
+
+def _cpu_flags() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    # "flags" on x86, "Features" on ARM.
+    return next((x for x in lines if x.startswith(("flags", "Features"))), "")

@@ -1,0 +1,174 @@
+"""Executing a task: the shell around ``fit`` that writes a run folder.
+
+Everything a command does besides parsing its flags, so that a notebook does the
+same by calling ``execute``.
+"""
+
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxdl import train
+from jaxdl.runs import environment, outcome, resume, screen, signals
+from jaxdl.runs.flagfile import write_flagfile
+from jaxdl.runs.folder import RunFolder, create, default_workdir, lock, write_json
+from jaxdl.runs.machine import Machine
+from jaxdl.runs.recorder import Recorder
+from jaxdl.train.task import Plan, Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """Which run is asked for.
+
+    Attributes:
+      experiment: its name.
+      settings: name to value, all of them.
+      identity: those that make it this run; a resumed run must share them.
+      workdir: the run folder; empty takes a new one.
+      mode: "auto", "never" or "must" resume.
+      profile: leave a trace of the first steps.
+    """
+
+    experiment: str
+    settings: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    workdir: str = ""
+    mode: str = "auto"
+    profile: bool = False
+
+    @property
+    def length(self) -> dict[str, Any]:
+        """The settings that say how long the run is."""
+        return {k: self.settings[k] for k in resume.LENGTH if k in self.settings}
+
+
+def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
+    """Build, train, test, write the run folder; returns the exit code.
+
+    Nothing is written before data and model are known to be sound.
+
+    Args:
+      request: which run.
+      build: gives the task and its plan.
+
+    Raises:
+      ValueError, OSError: in one line, for input that cannot be used.
+    """
+    prepare()
+    path = Path(request.workdir or default_workdir(request.experiment))
+    standing = resume.decide(
+        path, request.mode, request.experiment, request.identity, request.length
+    )
+    if standing == "finished":
+        print(
+            f"{path} holds this run, finished: raise --epochs or --max_steps to train "
+            "on, or give another --workdir."
+        )
+        return 0
+    task, plan = build()
+    machine = Machine.of(task, plan)
+    folder = create(path)
+    with lock(folder):
+        _describe(request, folder, task)
+        screen.show_start(task, machine)
+        print(f"run {folder.path}")
+        with Recorder(folder, task, plan) as recorder:
+            return _train(request, folder, machine, recorder)
+
+
+def prepare() -> None:
+    """What a process does before it computes: refuse a bad JAX, find the cache."""
+    environment.check_jax()
+    environment.enable_compilation_cache()
+
+
+def _describe(request: Request, folder: RunFolder, task: Task) -> None:
+    """Write what the run is, before its first step."""
+    folder.summary.unlink(missing_ok=True)  # of a run that now goes on
+    about = environment.environment()
+    write_json(folder.environment, {"experiment": request.experiment, **about})
+    write_json(
+        folder.model,
+        {
+            "experiment": request.experiment,
+            **task.model,
+            "data": screen.describe_data(task.data),
+            "layers": task.layers(),
+        },
+    )
+    # Settings last: a folder with settings has all the rest.
+    flags = {k: v for k, v in request.settings.items() if k not in _NOT_KEPT}
+    comment = f"python -m experiments.{request.experiment} --flagfile=THIS_FILE"
+    write_flagfile(folder.flags, flags, comment)
+
+
+# A repeated run is a new one, in a folder of its own.
+_NOT_KEPT = ("workdir", "resume", "dry_run", "profile", "traceback")
+
+
+def _train(
+    request: Request, folder: RunFolder, machine: Machine, recorder: Recorder
+) -> int:
+    plan = machine.plan
+    validation = machine.passes(machine.task.data.validation)
+    with (
+        signals.catch() as caught,
+        train.Checkpoints(folder.states) as checkpoints,
+        _profile(folder if request.profile else None),
+    ):
+        fitted = train.fit(
+            machine.state(),
+            machine.task.step,
+            machine.feed,
+            steps=plan.steps,
+            way=machine.way.step,
+            block_way=machine.way.block,
+            steps_per_call=machine.steps_per_call,
+            evaluate=lambda state: machine.measure(state, validation),
+            evaluate_every=plan.evaluate_every,
+            rule=plan.rule,
+            checkpoints=checkpoints,
+            save_every=plan.save_every,
+            watch=recorder.watch,
+            interrupted=caught,
+        )
+    recorder.close_line()
+    if fitted.status in ("interrupted", "failed"):
+        outcome.write(request.experiment, folder, machine, fitted, recorder, {}, {})
+    if fitted.status == "interrupted":
+        print(f"stopped at step {fitted.step} and saved; go on with:")
+        print(f"  {resume_command(request.experiment, folder)}")
+        return caught.exit_code
+    if fitted.status == "failed":
+        print(
+            f"a loss or gradient was not finite before step {fitted.step}: stopped. "
+            f"The last good checkpoint is in {folder.states}. Try a lower "
+            "--learning_rate, --clip_norm=1, or --on_nonfinite=skip."
+        )
+        return 1
+    outcome.finish(request.experiment, folder, machine, fitted, recorder)
+    return 0
+
+
+def resume_command(experiment: str, folder: RunFolder) -> str:
+    """What to type to go on with a run."""
+    return (
+        f"python -m experiments.{experiment} --flagfile={shlex.quote(str(folder.flags))} "
+        f"--workdir={shlex.quote(str(folder.path))}"
+    )
+
+
+@contextlib.contextmanager
+def _profile(folder: RunFolder | None) -> Iterator[None]:
+    """A trace that TensorBoard and Perfetto open, below the run folder."""
+    if folder is None:
+        yield
+        return
+    with jax.profiler.trace(str(folder.path), create_perfetto_trace=True):
+        yield

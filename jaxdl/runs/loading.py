@@ -1,0 +1,116 @@
+"""Loading a run back: its model, the best parameters, its settings.
+
+A folder made by a stranger executes nothing: names are looked up in jaxdl's own
+tables, numbers and arrays are read, and no code.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from jaxdl import models
+from jaxdl.batch import Context
+from jaxdl.data.preprocess import Preprocess, from_json
+from jaxdl.models.apply import forward
+from jaxdl.runs.flagfile import read_flagfile
+from jaxdl.runs.folder import RunFolder, open_folder, read_json
+from jaxdl.train.checkpoints import Checkpoints, shape_difference, shapes
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """A trained model and what it needs.
+
+    Attributes:
+      folder: the run's.
+      experiment: its name.
+      model: the Flax module.
+      params: the best ones (their moving average where the run kept one).
+      model_state: the model's other collections.
+      step: at which they were best.
+      preprocess: what was fitted on the training part.
+      classes: their names.
+      input_shape: of one example.
+      settings: flag to value, as text.
+    """
+
+    folder: RunFolder
+    experiment: str
+    model: Any
+    params: PyTree
+    model_state: PyTree
+    step: int
+    preprocess: Preprocess
+    classes: tuple[str, ...]
+    input_shape: tuple[int, ...]
+    settings: dict[str, str]
+
+    def __call__(self, inputs: Any) -> Float[Array, "batch classes"]:
+        """Outputs (logits) for inputs [batch, ...] as stored in the data set."""
+        inputs = self.preprocess.apply(jnp.asarray(inputs))
+        apply = forward(self.model)
+        outputs, _ = apply(self.params, self.model_state, inputs, Context(), None)
+        return outputs
+
+
+def load(folder: str | Path, model: Any = None) -> Loaded:
+    """The model of a run with its best parameters.
+
+    Args:
+      folder: the run folder.
+      model: a module of your own, where the run's is none of jaxdl's.
+
+    Raises:
+      FileNotFoundError: there is no such folder, or no checkpoint in it.
+      ValueError: the folder holds no run, or one that is broken.
+    """
+    place = open_folder(folder)
+    about = read_json(place.model)
+    try:
+        if model is None:
+            model = models.create(about["model"]["name"], **about["model"]["arguments"])
+        shape = tuple(int(size) for size in about["input"]["shape"])
+        preprocess = from_json(about["preprocess"])
+        classes = tuple(str(name) for name in about["classes"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{place.model} is broken: {error!r} in it") from error
+    example = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    step, params, model_state = _best(place, model, shape)
+    return Loaded(
+        folder=place,
+        experiment=str(about.get("experiment", "")),
+        model=model,
+        params=params,
+        model_state=model_state,
+        step=step,
+        preprocess=preprocess,
+        classes=classes,
+        input_shape=shape,
+        settings=read_flagfile(place.flags),
+    )
+
+
+def _best(folder: RunFolder, model: Any, shape: Sequence[int]) -> tuple[int, Any, Any]:
+    """Step, parameters and model state of the best checkpoint, checked."""
+    with Checkpoints(folder.states) as checkpoints:
+        found = checkpoints.read_best()
+    if found is None:
+        raise FileNotFoundError(f"{folder.states} holds no checkpoint")
+    step, state = found
+    params = state.get("ema") or state.get("params")
+    model_state = state.get("model_state") or {}
+    expected = jax.eval_shape(
+        lambda: models.init(model, jax.random.key(0), jnp.zeros((1, *shape)))
+    )
+    changed = shape_difference(shapes((params, model_state)), shapes(expected))
+    if changed:
+        raise ValueError(
+            f"checkpoint {folder.states / str(step)} does not fit the model of "
+            f"{folder.model.name}: {changed[0]}"
+        )
+    return step, params, model_state

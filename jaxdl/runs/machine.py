@@ -1,0 +1,82 @@
+"""A task made ready for the devices at hand: way, batches, compiled measures."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxdl import data as data_room
+from jaxdl import parallel, train
+from jaxdl.train.task import Plan, Task
+
+# Examples of an evaluation batch: the small training batches of small data would
+# spend more on dispatching than on computing.
+EVALUATION_BATCH = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """How a task runs here; nothing is compiled until it is called."""
+
+    task: Task
+    plan: Plan
+    way: parallel.Placement
+    feed: Any
+    evaluation: Callable[..., Any]
+    steps_per_call: int
+
+    @classmethod
+    def of(cls, task: Task, plan: Plan) -> "Machine":
+        """Place the data and choose how many steps a dispatch holds.
+
+        Raises:
+          ValueError: for an unknown way, or a batch that does not fit the devices.
+        """
+        way = parallel.placement(plan.parallel)
+        parallel.check_divides(plan.batch_size, len(way.devices))
+        feed = data_room.feed(
+            task.data.train,
+            plan.batch_size,
+            plan.seed,
+            put=way.put,
+            replicate=way.whole,
+        )
+        return cls(
+            task=task,
+            plan=plan,
+            way=way,
+            feed=feed,
+            evaluation=way.evaluation(task.evaluation),
+            steps_per_call=plan.steps_per_call
+            or parallel.automatic_block(
+                task.step, jax.eval_shape(task.create, 0), feed(0), plan.evaluate_every
+            ),
+        )
+
+    @property
+    def devices(self) -> tuple[jax.Device, ...]:
+        """Those that share each batch."""
+        return self.way.devices
+
+    def state(self) -> Any:
+        """The state before the first step, on the devices."""
+        return self.way.whole(jax.jit(self.task.create)(self.plan.seed))
+
+    def passes(self, source: Any) -> Any:
+        """The batches of a source, every example once, as often as asked."""
+        size = min(EVALUATION_BATCH, max(source.size, 1))
+        size += -size % len(self.devices)
+        return data_room.evaluation_feed(
+            source, size, put=self.way.put, replicate=self.way.whole
+        )
+
+    def measure(self, state: Any, batches: Any) -> dict[str, Any]:
+        """Metrics of a state over ``passes``."""
+        return train.evaluate(self.evaluation, state, batches)
+
+    def outputs(self, state: Any, batches: Any) -> Any:
+        """What the model gives for each example, in example order."""
+        return train.predict(
+            self.way.evaluation(self.task.outputs), state, batches
+        )

@@ -1,0 +1,146 @@
+"""The recorder: what ``fit`` tells goes to files, TensorBoard and the screen."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import jax
+
+from jaxdl import train
+from jaxdl.runs import progress_line, writers
+from jaxdl.runs.folder import RunFolder
+from jaxdl.train.task import Plan, Task
+
+# What JAX calls the time XLA takes; read from the disk cache it is short.
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+class Recorder:
+    """Writers, progress line and clocks of one run; a context manager."""
+
+    def __init__(self, folder: RunFolder, task: Task, plan: Plan) -> None:
+        self._plan = plan
+        self._examples = task.data.train.size
+        self._log = writers.tee(
+            writers.MetricsLog(folder.metrics), writers.TensorBoard(folder.path)
+        )
+        self._speed = writers.SpeedLog(folder.speed)
+        self._speed_path = folder.speed
+        self._stack = ExitStack()
+        self._line: Any = None
+        self._began = time.perf_counter()
+        self._earlier = 0.0  # seconds of the run before it was resumed
+        self._last = (0, self._began)
+        self._spent: dict[str, float] = defaultdict(float)
+        self._shown: tuple[int, float] | None = None
+        self.compile_seconds = 0.0
+        self._steady = (0, 0.0)  # steps and seconds that were training alone
+
+    def __enter__(self) -> "Recorder":
+        jax.monitoring.register_event_duration_secs_listener(self._heard)
+        self._stack.callback(self._log.close)
+        self._line = self._stack.enter_context(
+            progress_line.progress(
+                self._plan.steps,
+                self._examples / self._plan.batch_size,
+                self._plan.rule.monitor,
+            )
+        )
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.close()
+        jax.monitoring.unregister_event_duration_listener(self._heard)
+
+    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+        if event == _COMPILED:
+            self.compile_seconds += seconds
+            self._spent["compile"] += seconds
+
+    @property
+    def watch(self) -> train.Watch:
+        """What to hand to ``fit``."""
+        return train.Watch(
+            restored=self._restored,
+            block=self._block,
+            metrics=self._metrics,
+            checked=self._checked,
+            timed=self._timed,
+        )
+
+    @property
+    def wall_seconds(self) -> float:
+        """Of the whole run, what came before a resume included."""
+        return self._earlier + time.perf_counter() - self._began
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Training speed without compiling, checking and saving."""
+        steps, seconds = self._steady
+        return steps * self._plan.batch_size / seconds if seconds > 0 else None
+
+    def test(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the test metrics, once, after training."""
+        self._log.append(step, "test", values)
+
+    def close_line(self) -> None:
+        """Leave the progress line as it stands; what follows prints below it."""
+        self._stack.close()
+
+    def _restored(self, step: int, progress: train.Progress) -> None:
+        self._log.cut(step)
+        self._speed.cut(step)
+        rows = writers.read(self._speed_path)
+        self._earlier = float(rows[-1]["wall_seconds"]) if rows else 0.0
+        self._last = (step, time.perf_counter())
+        if step:
+            self._line.update(step, _best(progress), check=True)
+
+    def _block(self, step: int, values: Mapping[str, Any]) -> None:
+        now = time.perf_counter()
+        shown = {k: v for k, v in values.items() if k in _LINE}
+        if self._shown is not None:
+            before, then = self._shown
+            shown["examples_per_second"] = (
+                (step - before) * self._plan.batch_size / max(now - then, 1e-9)
+            )
+        self._shown = (step, now)
+        self._line.update(step, shown)
+
+    def _metrics(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        self._log.append(step, split, values)
+        if split == "validation":
+            monitor = self._plan.rule.monitor
+            self._line.update(step, {f"validation {monitor}": values[monitor]})
+
+    def _checked(self, step: int, progress: train.Progress, _: Any) -> None:
+        self._line.update(step, _best(progress), check=True)
+        before, then = self._last
+        now = time.perf_counter()
+        apart = sum(self._spent[k] for k in ("compile", "evaluation", "saving"))
+        training = max(now - then - apart, 1e-9)
+        steps = step - before
+        if self._spent["compile"] == 0:
+            self._steady = (self._steady[0] + steps, self._steady[1] + training)
+        row = {
+            "steps_per_second": steps / training,
+            "examples_per_second": steps * self._plan.batch_size / training,
+            "wall_seconds": self.wall_seconds,
+            **{f"{name}_seconds": s for name, s in sorted(self._spent.items())},
+        }
+        self._speed.append(step, row)
+        self._spent.clear()
+        self._last, self._shown = (step, now), None
+
+    def _timed(self, what: str, seconds: float) -> None:
+        self._spent[what] += seconds
+
+
+_LINE = ("loss", "accuracy", "mae", "perplexity", "learning_rate")
+
+
+def _best(progress: train.Progress) -> dict[str, Any]:
+    step = int(progress.best_step)
+    return {"best": float(progress.best_value), "best_step": step} if step >= 0 else {}

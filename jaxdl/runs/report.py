@@ -1,0 +1,271 @@
+"""``report.html``: one self-contained page of all that a run folder holds.
+
+It is built from the folder's files alone, so it may be built again at any time,
+by anyone. The folder may come from a stranger: every text is escaped, links that
+lead out of it are not followed, and what is broken is named and left out.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from jaxdl.runs import writers
+from jaxdl.runs.flagfile import read_flagfile
+from jaxdl.runs.folder import RunFolder, open_folder, read_json, write_text
+from jaxdl.runs.page import element, page, picture, section, table
+from jaxdl.runs.screen import classes_text, result_line
+from jaxdl.runs.summary import read_summary
+from jaxdl.runs.text import (
+    SPLITS,
+    bare,
+    duration_text,
+    outcome,
+    printable,
+    shape_text,
+    value_text,
+)
+
+_CAPTIONS = {
+    "learning_curves": "Loss and metrics over the steps; the dotted line marks the "
+    "best step, whose parameters are kept.",
+    "confusion_matrix": "Test examples by true class (row) and predicted class "
+    "(column); shaded by the share of the true class.",
+    "worst_images": "The test images whose true class got the lowest probability, "
+    "the worst first.",
+    "feature_maps": "What the layer puts out for one image, a tile a channel.",
+}
+_STATUS = {
+    "completed": "completed",
+    "early_stopped": "stopped early: validation no longer improved",
+    "interrupted": "interrupted: resume it to train on",
+    "failed": "failed: the loss or a gradient was not finite",
+}
+_PNG = b"\x89PNG\r\n\x1a\n"
+_LARGEST_PICTURE = 20 * 2**20
+
+
+def write_report(folder: RunFolder | str | os.PathLike) -> Path:
+    """Builds ``report.html`` from the folder's files and returns its path.
+
+    Files that are missing are left out; those that are broken are named.
+
+    Raises:
+      FileNotFoundError: there is no such folder.
+      ValueError: it holds no run.
+    """
+    if not isinstance(folder, RunFolder):
+        folder = open_folder(folder)
+    write_text(folder.report, build_report(folder))
+    return folder.report
+
+
+def build_report(folder: RunFolder) -> str:
+    """The report as HTML text."""
+    notes: list[str] = []
+    summary = _load(folder, folder.summary, read_summary, notes) or {}
+    model = _mapping(_load(folder, folder.model, read_json, notes))
+    about = _mapping(_load(folder, folder.environment, read_json, notes))
+    flags = _load(folder, folder.flags, read_flagfile, notes) or {}
+    speed = _load(folder, folder.speed, writers.read, notes) or []
+    name = summary.get("experiment") or about.get("experiment") or "run"
+    parts = [
+        element("h1", printable(name)),
+        element("p", folder.path, "soft"),
+        _outcome(summary),
+        _pictures(folder, notes),
+        section("Settings", table(("flag", "value"), list(flags.items()))),
+        section("Data", _data(_mapping(model.get("data")))),
+        section("Model", _layers(model.get("layers"))),
+        section("Speed", _speed(speed)),
+        section("Environment", _pairs(about)),
+        section("Left out", *(element("p", note) for note in notes)),
+    ]
+    return page(f"{printable(name)} {folder.path.name}", parts)
+
+
+def _load(
+    folder: RunFolder, path: Path, read: Callable[[Path], Any], notes: list[str]
+) -> Any:
+    """What ``read`` makes of a file; None, and a note unless it is missing."""
+    if not path.exists():
+        return None
+    if not folder.contains(path):
+        notes.append(f"{path.name} leads out of the folder.")
+        return None
+    try:
+        return read(path)
+    except (OSError, ValueError, OverflowError) as error:
+        notes.append(str(error))
+        return None
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _outcome(summary: Mapping[str, Any]) -> str:
+    """The result beside the baselines, how the run ended, and the metrics."""
+    if not summary:
+        return element("p", "This run has no outcome yet.", "lead")
+    metrics, baselines = summary["metrics"], summary["baselines"]
+    test = metrics.get("test", {})
+    line = result_line(test, baselines, summary["monitor"])
+    ended = [_STATUS[summary["status"]], f"{summary['step']:,} steps"]
+    if summary["best_step"] is not None:
+        watched = f" by validation {summary['monitor']}" if summary["monitor"] else ""
+        ended.append(f"best at step {summary['best_step']:,}{watched}")
+    ended.append(f"{summary['parameters']:,} parameters")
+    ended.append(f"{duration_text(summary['wall_seconds'])} in all")
+    if summary["examples_per_second"] is not None:
+        ended.append(f"{summary['examples_per_second']:,.0f} examples/s")
+    return "\n".join(
+        [
+            element("p", line, "lead") if line else "",
+            element("p", "; ".join(ended) + "."),
+            _metrics(metrics),
+            _baselines(test, baselines, summary["monitor"]),
+        ]
+    )
+
+
+def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Metric by split, with the best parameters."""
+    splits = [split for split in SPLITS if metrics.get(split)]
+    names = dict.fromkeys(name for split in splits for name in metrics[split])
+    rows = [[name, *_values(name, splits, metrics)] for name in names]
+    return section("Result", table(("metric", *splits), rows, numbers=splits))
+
+
+def _baselines(
+    test: Mapping[str, float],
+    baselines: Mapping[str, Mapping[str, float]],
+    monitor: str | None,
+) -> str:
+    """This run and the baselines on the test part; nothing without either."""
+    if not test or not baselines:
+        return ""
+    first = outcome(dict(test), monitor)
+    shared = {name for table_ in baselines.values() for name in table_ if name in test}
+    names = sorted(shared, key=lambda name: (name != first, name))
+    runs = {"this run": test, **baselines}
+    rows = [
+        [printable(run), *(value_text(name, values.get(name)) for name in names)]
+        for run, values in runs.items()
+    ]
+    body = table(("on the test part", *names), rows, numbers=names, own=0)
+    return section("Against baselines", body)
+
+
+def _values(
+    name: str, splits: Sequence[str], metrics: Mapping[str, Mapping[str, float]]
+) -> list[str]:
+    return [value_text(name, metrics[split].get(name)) for split in splits]
+
+
+def _pictures(folder: RunFolder, notes: list[str]) -> str:
+    """The pictures of ``plots/``, those with a known caption first."""
+    if not folder.plots.is_dir():
+        return ""
+    order = list(_CAPTIONS)
+    figures = []
+    for path in sorted(
+        folder.plots.glob("*.png"),
+        key=lambda path: (
+            order.index(path.stem) if path.stem in order else len(order),
+            path.name,
+        ),
+    ):
+        content = _picture_bytes(folder, path)
+        if content is None:
+            notes.append(f"plots/{printable(path.name)} is no picture of this folder.")
+            continue
+        title = printable(path.stem).replace("_", " ")
+        caption = _CAPTIONS.get(path.stem, f"{title[:1].upper()}{title[1:]}.")
+        figures.append(picture(content, caption))
+    return section("Pictures", *figures)
+
+
+def _picture_bytes(folder: RunFolder, path: Path) -> bytes | None:
+    """A PNG's bytes; None for what is none, is too large or lies elsewhere."""
+    if not folder.contains(path) or not path.is_file():
+        return None
+    if path.stat().st_size > _LARGEST_PICTURE:
+        return None
+    content = path.read_bytes()
+    return content if content.startswith(_PNG) else None
+
+
+def _data(about: Mapping[str, Any]) -> str:
+    """What ``screen.describe_data`` left in ``model.json``."""
+    if not about:
+        return ""
+    classes = about.get("classes")
+    known = classes if isinstance(classes, list) else None
+    rows: list[tuple[object, object]] = [("name", printable(about.get("name")))]
+    for split, count in _mapping(about.get("examples")).items():
+        rows.append((f"{split} examples", value_text("examples", count)))
+    rows.append(("input", shape_text(about.get("input_shape"))))
+    rows.append(("classes", classes_text(known, limit=100)))
+    return table(("", ""), rows)
+
+
+def _layers(rows: Any) -> str:
+    """Rows of path, kind, output shape and parameters, as ``model.json`` has them."""
+    if not isinstance(rows, list):
+        return ""
+    cells = []
+    total = 0
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 4 or not isinstance(row[3], int):
+            continue
+        path, kind, shape, parameters = row
+        total += parameters
+        cells.append((path, kind, shape_text(shape), f"{parameters:,}"))
+    if cells:
+        cells.append(("all", "", "", f"{total:,}"))
+    columns = ("layer", "kind", "output", "parameters")
+    return table(columns, cells, numbers=("parameters",))
+
+
+def _speed(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Each measured time or rate: its median over the checks, and the last."""
+    names = dict.fromkeys(
+        name
+        for row in rows
+        for name, value in row.items()
+        if name not in ("step", "time") and isinstance(value, int | float)
+    )
+    cells = []
+    for name in names:
+        values = [row[name] for row in rows if isinstance(row.get(name), int | float)]
+        shown = (median(values), values[-1])
+        label = bare(printable(name)).replace("_", " ")
+        cells.append((label, *(value_text(name, value) for value in shown)))
+    return table(("a check", "median", "last"), cells, numbers=("median", "last"))
+
+
+def _pairs(about: Mapping[str, Any]) -> str:
+    """Nested JSON as rows of dotted name and value."""
+    return table(("", ""), [(name, value) for name, value in _flat("", about)])
+
+
+def _flat(prefix: str, value: Any, depth: int = 0) -> list[tuple[str, str]]:
+    if depth > 8:
+        return [(prefix, "...")]
+    if isinstance(value, Mapping):
+        return [
+            pair
+            for name, item in value.items()
+            for pair in _flat(f"{prefix} {name}".strip(), item, depth + 1)
+        ]
+    if isinstance(value, list) and not any(map(_nested, value)):
+        return [(prefix, printable(" ".join(map(str, value)), 2000))]
+    if isinstance(value, list):
+        return [pair for item in value for pair in _flat(prefix, item, depth + 1)]
+    return [(prefix, "-" if value is None else printable(value, 2000))]
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | list)

@@ -1,0 +1,74 @@
+"""Whether a folder's run is begun, continued, finished or another's."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxdl.runs.flagfile import difference, read_flagfile
+from jaxdl.runs.folder import RunFolder, read_json
+
+MODES = ("auto", "never", "must")
+LENGTH = ("epochs", "max_steps")  # what a finished run may be given more of
+
+
+def decide(
+    path: Path,
+    mode: str,
+    experiment: str,
+    identity: Mapping[str, Any],
+    length: Mapping[str, Any],
+) -> str:
+    """ "new", "continue" or "finished"; reads and writes nothing else.
+
+    Args:
+      path: the run folder asked for.
+      mode: "auto", "never" (a run must not lie there) or "must" (one must).
+      experiment: whose run it is to be.
+      identity: the settings that a continued run must share.
+      length: the settings that say how long; a finished run with equal ones
+        has nothing left to do.
+
+    Raises:
+      ValueError: in one line, when the folder's run is not to be continued.
+    """
+    if mode not in MODES:
+        raise ValueError(f"resume is {mode!r}: give one of {', '.join(MODES)}.")
+    folder = RunFolder(path.expanduser().resolve())
+    if not folder.holds_run():
+        if mode == "must":
+            raise ValueError(
+                f"--resume=must, but {folder.path} holds no run: check --workdir, or "
+                "give --resume=auto to begin one there."
+            )
+        return "new"
+    if mode == "never":
+        raise ValueError(
+            f"--resume=never, but {folder.path} holds a run: choose another --workdir, "
+            "or give --resume=auto to continue it."
+        )
+    if not folder.flags.is_file() or not folder.environment.is_file():
+        raise ValueError(
+            f"{folder.path} holds states but not the settings they came from: choose "
+            "another --workdir."
+        )
+    theirs = read_json(folder.environment).get("experiment")
+    if theirs != experiment:
+        raise ValueError(
+            f"{folder.path} holds a run of {theirs}, not of {experiment}: choose "
+            "another --workdir."
+        )
+    flags = read_flagfile(folder.flags)
+    changed = difference({k: flags.get(k) for k in identity}, identity)
+    if changed:
+        raise ValueError(
+            f"{folder.path} holds a run with other settings ({'; '.join(changed)}): "
+            "choose another --workdir, or give the old settings to continue it."
+        )
+    longer = difference({k: flags.get(k) for k in length}, length)
+    return "continue" if longer or not _finished(folder) else "finished"
+
+
+def _finished(folder: RunFolder) -> bool:
+    if not folder.summary.is_file():
+        return False
+    return read_json(folder.summary).get("status") in ("completed", "early_stopped")

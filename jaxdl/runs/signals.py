@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM: the first asks the loop to save, the second ends at once."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass
+class Caught:
+    """The signal that came, or 0."""
+
+    number: int = 0
+
+    def __call__(self) -> bool:
+        return self.number != 0
+
+    @property
+    def exit_code(self) -> int:
+        """128 + signal, as a shell has it: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.number if self.number else 0
+
+
+@contextlib.contextmanager
+def catch() -> Iterator[Caught]:
+    """While inside, the first SIGINT or SIGTERM is only noted.
+
+    Elsewhere than in the main thread (a notebook's worker, say) no handler can
+    be set, and signals do what they did before.
+    """
+    caught = Caught()
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {}
+
+    def note(number: int, _frame: object) -> None:
+        caught.number = number
+        for name in before:
+            signal.signal(name, signal.SIG_DFL)
+
+    try:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            before[name] = signal.signal(name, note)
+        yield caught
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

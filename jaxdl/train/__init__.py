@@ -1,0 +1,29 @@
+"""Training: state, step, progress, evaluation, checkpoints and the loop."""
+
+from jaxdl.train.checkpoints import Checkpoints, Restored
+from jaxdl.train.evaluation import evaluate, make_evaluation, predict
+from jaxdl.train.loop import Fitted, Watch, fit
+from jaxdl.train.progress import Progress, Rule, observe
+from jaxdl.train.state import State, create_state, evaluation_params
+from jaxdl.train.step import Objective, Step, make_step, scheduled
+
+__all__ = [
+    "Checkpoints",
+    "Fitted",
+    "Objective",
+    "Progress",
+    "Restored",
+    "Rule",
+    "State",
+    "Step",
+    "Watch",
+    "create_state",
+    "evaluate",
+    "evaluation_params",
+    "fit",
+    "make_evaluation",
+    "make_step",
+    "observe",
+    "predict",
+    "scheduled",
+]

@@ -1,0 +1,75 @@
+"""Evaluation: every example once, the padded last batch included."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl import metrics as measure
+from jaxdl.batch import Batch
+from jaxdl.metrics import Mean
+from jaxdl.train.state import State, evaluation_params
+from jaxdl.train.step import Metrics, Objective
+
+# Evaluation draws (a VAE's noise, say) the same numbers at every check.
+EVALUATION_SEED = 0
+
+Evaluation = Callable[[Any, Batch], Metrics]
+
+
+def make_evaluation(objective: Objective) -> Evaluation:
+    """``(state, batch) -> metrics``: pure sums over the unmasked examples, with
+    the moving average of the parameters where the state has one."""
+
+    def evaluation(state: State, batch: Batch) -> Metrics:
+        (total, count), (_, metrics) = objective(
+            evaluation_params(state),
+            state.model_state,
+            state.hyper,
+            batch,
+            jax.random.key(EVALUATION_SEED),
+            False,
+        )
+        return {"loss": Mean(total, count), **metrics}
+
+    return evaluation
+
+
+def evaluate(
+    evaluation: Evaluation, state: Any, batches: Iterable[Batch]
+) -> dict[str, Any]:
+    """Read metrics over all batches, merged on the host in float64.
+
+    ``evaluation`` should be compiled (``jax.jit`` or a way's ``evaluation``); all
+    batches are dispatched before the first result is waited for.
+    """
+    results = [evaluation(state, batch) for batch in batches]
+    if not results:
+        raise ValueError("there is no batch to evaluate: the split is empty.")
+    totals = None
+    for result in jax.device_get(results):
+        totals = measure.accumulate(totals, result, stacked=False)
+    return measure.read(totals)
+
+
+def predict(
+    function: Callable[[Any, Batch], Any], state: Any, batches: Iterable[Batch]
+) -> Any:
+    """``function(state, batch)`` of every example, in example order.
+
+    The outputs of padding are dropped; leaves of the result are NumPy arrays
+    with one row an example.
+    """
+    outputs, masks = [], []
+    for batch in batches:
+        outputs.append(function(state, batch))
+        masks.append(batch["mask"])
+    real = [np.asarray(mask) > 0 for mask in jax.device_get(masks)]
+    parts = jax.device_get(outputs)
+    return jax.tree.map(
+        lambda *leaves: np.concatenate(
+            [leaf[keep] for leaf, keep in zip(leaves, real, strict=True)]
+        ),
+        *parts,
+    )

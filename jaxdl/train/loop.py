@@ -1,0 +1,311 @@
+"""The loop: restore, dispatch, read what came before, check, save, stop.
+
+It knows nothing of models, losses or data sets: a step, batches as a function
+of the step's number, and a way to run.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxdl import metrics as measure
+from jaxdl.batch import Batch
+from jaxdl.train.checkpoints import Checkpoints
+from jaxdl.train.progress import Progress, Rule, observe, start, with_rate
+from jaxdl.train.step import Step
+
+# feed(step) is one batch; feed(step, count) is count of them, stacked.
+Feed = Callable[..., Batch]
+Values = dict[str, Any]
+
+# How often metrics are read while the device works.
+READ_SECONDS = 0.1
+
+# How much work a kill may cost where nothing improves.
+SAVE_SECONDS = 10.0
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """What a run wants to hear while it trains; every function may be left out.
+
+    Attributes:
+      restored: ``(step, progress)`` once, before the first step.
+      block: ``(step, values)`` after each dispatch whose metrics were read.
+      metrics: ``(step, split, values)`` at each check: to be logged.
+      checked: ``(step, progress, state)`` after each check.
+      timed: ``(what, seconds)``: "first_step" (with compiling), "data",
+        "evaluation", "saving", "waiting" (for the device).
+    """
+
+    restored: Callable[[int, Progress], None] = _nothing
+    block: Callable[[int, Values], None] = _nothing
+    metrics: Callable[[int, str, Values], None] = _nothing
+    checked: Callable[[int, Progress, Any], None] = _nothing
+    timed: Callable[[str, float], None] = _nothing
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What ``fit`` returns.
+
+    Attributes:
+      state: after the last step.
+      best: the state at the best check (``state`` where nothing was checked).
+      progress: best value and step, and whether patience ran out.
+      status: "completed", "early_stopped", "interrupted" or "failed" (a loss or
+        gradient that is not finite).
+      step: steps taken.
+    """
+
+    state: PyTree
+    best: PyTree
+    progress: Progress
+    status: str
+    step: int
+
+
+def fit(
+    state: PyTree,
+    step: Step,
+    feed: Feed,
+    *,
+    steps: int,
+    way: Callable[[Step], Step] = lambda step: jax.jit(step, donate_argnums=0),
+    block_way: Callable[[Step], Step] | None = None,
+    steps_per_call: int = 1,
+    evaluate: Callable[[PyTree], Values] | None = None,
+    evaluate_every: int = 0,
+    rule: Rule | None = None,
+    checkpoints: Checkpoints | None = None,
+    save_every: int = 0,
+    watch: Watch | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Fitted:
+    """Train for ``steps`` steps, or until patience runs out.
+
+    Args:
+      state: any pytree of arrays; it is copied, not consumed. When
+        ``checkpoints`` hold a newer one of its structure, that is continued.
+      step: pure ``(state, batch) -> (state, metrics)``.
+      feed: batches as a function of the step's number.
+      way: how a step runs; a function from step to compiled step.
+      block_way: the same for ``steps_per_call`` steps in one dispatch.
+      steps_per_call: blocks are cut at its absolute multiples, so that a
+        resumed run cuts them alike; a remainder goes step by step.
+      evaluate: state to validation metrics, every ``evaluate_every`` steps and
+        after the last.
+      rule: which metric is watched, and when to stop; the loss, never.
+      checkpoints: where state and progress are kept; None keeps the best in
+        memory only.
+      save_every: save at multiples of so many steps; 0 at checks, when the last
+        save is a while ago. An improvement and the end are always saved.
+      watch: functions told of what happens.
+      interrupted: asked between dispatches; true saves and returns.
+
+    Raises:
+      ValueError: when the checkpoints hold a state of another structure.
+    """
+    whole = block_way is not None and steps_per_call > 1
+    plan = _Plan(
+        feed=feed,
+        single=way(step),
+        block=block_way(step) if block_way is not None and whole else None,
+        steps=steps,
+        steps_per_call=steps_per_call if whole else 1,
+        evaluate=evaluate,
+        evaluate_every=evaluate_every,
+        rule=rule or Rule(),
+        checkpoints=checkpoints,
+        save_every=save_every,
+        watch=watch or Watch(),
+        interrupted=interrupted,
+    )
+    run = _begin(plan, state)
+    plan.watch.restored(run.at, run.progress)
+    while run.at < steps and run.status == "completed":
+        run = _advance(plan, run)
+        check = evaluate is not None and _due(run.at, evaluate_every, steps)
+        stop = interrupted()
+        run = _read(plan, run, everything=check or stop or _saving(plan, run.at))
+        if run.status == "failed":
+            break
+        improved = False
+        if check:
+            run, improved = _check(plan, run)
+        if improved or stop or _saving(plan, run.at) or (check and _overdue(plan, run)):
+            run = _save(plan, run)
+        if bool(run.progress.stopped):
+            run = run._replace(status="early_stopped")
+        elif stop and run.at < steps:
+            run = run._replace(status="interrupted")
+    return Fitted(run.state, _best(plan, run), run.progress, run.status, run.at)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+    """What stays the same from step to step; the arguments of ``fit``."""
+
+    feed: Feed
+    single: Step
+    block: Step | None
+    steps: int
+    steps_per_call: int
+    evaluate: Callable[[PyTree], Values] | None
+    evaluate_every: int
+    rule: Rule
+    checkpoints: Checkpoints | None
+    save_every: int
+    watch: Watch
+    interrupted: Callable[[], bool]
+
+
+class _Now(NamedTuple):
+    """Where the run stands."""
+
+    at: int
+    state: PyTree
+    progress: Progress
+    totals: Any  # sums of the training metrics since the last check
+    pending: tuple[tuple[int, int, Any], ...]  # (step after, steps, metrics) unread
+    memory: PyTree | None  # the best state, where no checkpoint keeps it
+    status: str
+    read_at: float
+    saved_at: float
+
+
+def _begin(plan: _Plan, state: PyTree) -> _Now:
+    """Where to begin: restored, or as given."""
+    state = jax.tree.map(jnp.copy, state)  # steps donate theirs
+    at, progress, totals = 0, start(plan.rule, state), None
+    if plan.checkpoints is not None:
+        restored = plan.checkpoints.restore(state, progress)
+        if restored is not None:
+            at, state, progress = restored.step, restored.state, restored.progress
+            if restored.totals is not None:
+                totals = measure.from_json(restored.totals)
+    status = "early_stopped" if bool(progress.stopped) else "completed"
+    now = time.perf_counter()
+    return _Now(at, state, progress, totals, (), None, status, now, now)
+
+
+def _due(at: int, every: int, steps: int) -> bool:
+    return at == steps or (every > 0 and at % every == 0)
+
+
+def _overdue(plan: _Plan, run: _Now) -> bool:
+    """When to save is a matter of time alone: it changes no result."""
+    return not plan.save_every and time.perf_counter() - run.saved_at > SAVE_SECONDS
+
+
+def _saving(plan: _Plan, at: int) -> bool:
+    return plan.checkpoints is not None and _due(at, plan.save_every, plan.steps)
+
+
+def _advance(plan: _Plan, run: _Now) -> _Now:
+    """Dispatch one step, or a whole block where no boundary lies within it."""
+    at, size = run.at, plan.steps_per_call
+    every = [n for n in (plan.evaluate_every, plan.save_every) if n > 0]
+    end = min([plan.steps, *(at - at % n + n for n in every)])
+    step, count = plan.single, 1
+    if plan.block is not None and at % size == 0 and at + size <= end:
+        step, count = plan.block, size
+    began = time.perf_counter()
+    batch = plan.feed(at, count) if step is plan.block else plan.feed(at)
+    fed = time.perf_counter()
+    plan.watch.timed("data", fed - began)
+    state, metrics = step(run.state, batch)
+    plan.watch.timed("dispatch", time.perf_counter() - fed)
+    pending = (*run.pending, (at + count, count, metrics))
+    return run._replace(at=at + count, state=state, pending=pending)
+
+
+def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
+    """Add metrics to the sums. In passing, a few times a second, and never those
+    of the last dispatch: the device must not wait for the host."""
+    began = time.perf_counter()
+    if not everything and began - run.read_at < READ_SECONDS:
+        return run
+    ready = run.pending if everything else run.pending[:-1]
+    if not ready:
+        return run
+    blocks = jax.device_get([metrics for _, _, metrics in ready])
+    now = time.perf_counter()
+    plan.watch.timed("waiting", now - began)
+    rows = [
+        block if count > 1 else jax.tree.map(lambda x: np.asarray(x)[None], block)
+        for (_, count, _), block in zip(ready, blocks, strict=True)
+    ]
+    steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    totals = measure.accumulate(run.totals, steps)
+    status = run.status
+    if "nonfinite" in steps and np.any(steps["nonfinite"].total):
+        status = "failed"
+    last = jax.tree.map(lambda x: x[-1:], steps)
+    plan.watch.block(ready[-1][0], measure.read(measure.accumulate(None, last)))
+    rest = () if everything else run.pending[-1:]
+    return run._replace(totals=totals, pending=rest, status=status, read_at=now)
+
+
+def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:
+    """Log the training metrics since the last check and the validation's, and
+    observe; true when this check is the best."""
+    at, rule = run.at, plan.rule
+    assert plan.evaluate is not None
+    began = time.perf_counter()
+    values = plan.evaluate(run.state)
+    plan.watch.timed("evaluation", time.perf_counter() - began)
+    if rule.monitor not in values:
+        raise ValueError(
+            f"monitor is {rule.monitor!r}, which validation does not measure: "
+            f"give one of {', '.join(sorted(values))}."
+        )
+    if run.totals is not None:
+        plan.watch.metrics(at, "train", measure.read(run.totals))
+    plan.watch.metrics(at, "validation", values)
+    progress = observe(rule, run.progress, values[rule.monitor], at)
+    state = run.state
+    if float(progress.factor) != float(run.progress.factor):
+        state = with_rate(state, progress)
+    improved = int(progress.best_step) == at
+    memory = run.memory
+    if improved and plan.checkpoints is None:
+        memory = jax.tree.map(jnp.copy, state)
+    plan.watch.checked(at, progress, state)
+    run = run._replace(state=state, progress=progress, totals=None, memory=memory)
+    # Patience that runs out must be on disk too, or a resumed run trains on.
+    return run, improved or bool(progress.stopped)
+
+
+def _save(plan: _Plan, run: _Now) -> _Now:
+    if plan.checkpoints is None:
+        return run
+    began = time.perf_counter()
+    totals = None if run.totals is None else measure.to_json(run.totals)
+    best_step = int(run.progress.best_step)
+    plan.checkpoints.save(run.at, run.state, run.progress, totals, best_step)
+    now = time.perf_counter()
+    plan.watch.timed("saving", now - began)
+    return run._replace(saved_at=now)
+
+
+def _best(plan: _Plan, run: _Now) -> PyTree:
+    """The state of the best check: from memory, from disk, or the last one."""
+    best_step = int(run.progress.best_step)
+    if best_step in (-1, run.at):
+        return run.state
+    if plan.checkpoints is None:
+        return run.memory
+    plan.checkpoints.wait()
+    restored = plan.checkpoints.restore(run.state, run.progress, best_step)
+    return restored.state if restored is not None else run.state

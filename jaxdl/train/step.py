@@ -1,0 +1,285 @@
+"""The step: ``(state, batch) -> (state, metrics)``, pure, run in any way.
+
+Gradients, losses and metrics are *sums* over examples until the very end:
+summed over microbatches, then over devices, and only then divided by the
+count. So masks, unequal microbatches and devices with less to do add up.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+
+from jaxdl.batch import Batch, inside_pmap, positions, size, sum_over_devices
+from jaxdl.metrics import Mean, value
+from jaxdl.optimizers import with_hyper
+from jaxdl.parameters import trainable_mask
+from jaxdl.train.state import State
+
+Metrics = dict[str, Any]
+Step = Callable[[Any, Batch], tuple[Any, Metrics]]
+# (params, model_state, hyper, batch, key, training)
+#   -> ((loss sum, count), (model_state, metrics))
+Objective = Callable[..., tuple[tuple[Array, Array], tuple[PyTree, Metrics]]]
+Schedule = Callable[[Array], Array]
+
+ON_NONFINITE = ("stop", "skip", "ignore")
+
+
+def make_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate_steps: int = 1,
+    clip_norm: float | None = None,
+    freeze: str | None = None,
+    penalty: Callable[[PyTree, Mapping[str, Array]], Array] | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+    on_nonfinite: str = "ignore",
+) -> Step:
+    """A pure training step from what is minimised and how.
+
+    Args:
+      objective: returns the loss as a pair (sum, count) over the examples.
+      optimizer: any Optax transformation. Where it was built with
+        ``inject_hyperparams`` its numbers are those of ``state.hyper``.
+      accumulate_steps: microbatches a batch is cut into; must divide the
+        examples that a device holds.
+      clip_norm: bound on the global norm of the averaged gradient.
+      freeze: regular expression over "/"-joined parameter paths that stay as
+        they are (their moments stay zero).
+      penalty: added to the averaged loss, e.g. ``l2``; no part of the loss.
+      schedules: factor of a hyper's value at a step, by name.
+      on_nonfinite: "ignore", or keep the state as it was in a step whose loss
+        or gradient is not finite ("skip" counts it as the metric ``skipped``,
+        "stop" as ``nonfinite``, at which ``fit`` ends).
+
+    Raises:
+      ValueError: for an option out of range, here; for a batch that does not
+        divide into microbatches, when the step is traced.
+    """
+    _check_options(accumulate_steps, clip_norm, on_nonfinite)
+    schedules = dict(schedules or {})
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        hyper = scheduled(state.hyper, schedules, state.step)
+        key = jax.random.fold_in(state.key, state.step)
+        frozen = None if freeze is None else _frozen(state.params, freeze)
+        grads, (count, model_state, metrics) = _gradient_sums(
+            objective, state, hyper, batch, key, accumulate_steps, frozen
+        )
+        grads, norm, extra = _finish_gradient(
+            grads, count, state.params, hyper, penalty, clip_norm, frozen
+        )
+        updates, opt_state = optimizer.update(
+            grads, with_hyper(state.opt_state, hyper), state.params
+        )
+        updates = _without(updates, frozen)
+        params = optax.apply_updates(state.params, updates)
+        new = state.replace(
+            step=state.step + 1,
+            params=params,
+            model_state=model_state,
+            opt_state=opt_state,
+            ema=_moving_average(state, hyper, params),
+        )
+        metrics = {**metrics, **extra, "gradient_norm": value(norm)}
+        if "learning_rate" in hyper:
+            metrics["learning_rate"] = value(hyper["learning_rate"])
+        if on_nonfinite != "ignore":
+            finite = jnp.isfinite(metrics["loss"].total) & jnp.isfinite(norm)
+            new = _keep_if(finite, new, state)
+            name = "nonfinite" if on_nonfinite == "stop" else "skipped"
+            metrics[name] = value(1.0 - finite.astype(jnp.float32))
+        return new, metrics
+
+    return step
+
+
+def _check_options(accumulate_steps: int, clip_norm: Any, on_nonfinite: str) -> None:
+    if accumulate_steps < 1:
+        raise ValueError(f"accumulate_steps is {accumulate_steps}: give 1 or more.")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm is {clip_norm}: give a number above 0, or None.")
+    if on_nonfinite not in ON_NONFINITE:
+        raise ValueError(
+            f"on_nonfinite is {on_nonfinite!r}: give one of {', '.join(ON_NONFINITE)}."
+        )
+
+
+def scheduled(
+    hyper: Mapping[str, Array], schedules: Mapping[str, Schedule], step: Array
+) -> dict[str, Array]:
+    """The hyper of a step: each value times its schedule's factor."""
+    missing = [name for name in schedules if name not in hyper]
+    if missing:
+        raise ValueError(
+            f"a schedule is given for {missing[0]!r}, which is not in the state's "
+            f"hyper ({', '.join(sorted(hyper)) or 'empty'}): add it to create_state."
+        )
+    return {
+        name: number * schedules[name](step).astype(number.dtype)
+        if name in schedules
+        else number
+        for name, number in hyper.items()
+    }
+
+
+def _gradient_sums(
+    objective: Objective,
+    state: State,
+    hyper: Mapping[str, Array],
+    batch: Batch,
+    key: Array,
+    accumulate_steps: int,
+    frozen: PyTree | None,
+) -> tuple[PyTree, tuple[Array, PyTree, Metrics]]:
+    """Gradient of the summed loss, the count, model state and metrics, over all
+    microbatches and devices."""
+
+    def loss_sum(params: PyTree, model_state: PyTree, part: Batch) -> Any:
+        if frozen is not None:  # XLA then leaves their backward pass out
+            params = jax.tree.map(
+                lambda p, f: jax.lax.stop_gradient(p) if f else p, params, frozen
+            )
+        (total, count), (model_state, metrics) = objective(
+            params, model_state, hyper, part, key, True
+        )
+        metrics = {"loss": Mean(total, count), **metrics}
+        return total, (count, model_state, metrics)
+
+    def gradient(model_state: PyTree, part: Batch) -> Any:
+        (_, aux), grads = jax.value_and_grad(loss_sum, has_aux=True)(
+            state.params, model_state, part
+        )
+        return grads, aux
+
+    batch = {**batch, "position": positions(batch)}
+    if accumulate_steps == 1:
+        grads, (count, model_state, metrics) = gradient(state.model_state, batch)
+    else:
+        grads, (count, model_state, metrics) = _accumulate(
+            gradient, state.model_state, batch, accumulate_steps
+        )
+    grads, count, metrics = sum_over_devices((grads, count, metrics))
+    return grads, (count, _mean_over_devices(model_state), metrics)
+
+
+def _accumulate(
+    gradient: Callable[[PyTree, Batch], Any],
+    model_state: PyTree,
+    batch: Batch,
+    parts: int,
+) -> tuple[PyTree, tuple[Array, PyTree, Metrics]]:
+    """Sum ``gradient`` over microbatches; the model state runs through them."""
+    count = size(batch)
+    if count % parts:
+        raise ValueError(
+            f"a device's {count} examples do not divide into {parts} microbatches: "
+            "choose a batch size that is a multiple of devices times accumulate_steps."
+        )
+
+    def cut(x: Array) -> Array:
+        # Microbatch i takes examples i, i + parts, ...: of a sharded batch every
+        # device then keeps its own examples, and nothing is sent.
+        return jnp.swapaxes(x.reshape(count // parts, parts, *x.shape[1:]), 0, 1)
+
+    def body(carry: Any, part: Batch) -> Any:
+        sums, model_state = carry
+        grads, (part_count, model_state, metrics) = gradient(model_state, part)
+        sums = jax.tree.map(jnp.add, sums, (grads, part_count, metrics))
+        return (sums, model_state), None
+
+    microbatches = jax.tree.map(cut, dict(batch))
+    first = jax.tree.map(lambda x: x[0], microbatches)
+    shapes = jax.eval_shape(gradient, model_state, first)
+    grads, (part_count, _, metrics) = jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype), shapes
+    )
+    # A convolution in a CPU loop runs ten times slower (jax-ml/jax#12868).
+    unroll = jax.default_backend() == "cpu" and parts <= 8
+    ((grads, total, metrics), model_state), _ = jax.lax.scan(
+        body,
+        ((grads, part_count, metrics), model_state),
+        microbatches,
+        unroll=unroll or 1,
+    )
+    return grads, (total, model_state, metrics)
+
+
+def _mean_over_devices(tree: PyTree) -> PyTree:
+    """Average float leaves: jaxdl's batch norm agrees already, others may not."""
+    if not inside_pmap():
+        return tree
+    devices = sum_over_devices(1)
+    return jax.tree.map(
+        lambda x: sum_over_devices(x) / devices
+        if jnp.issubdtype(x.dtype, jnp.floating)
+        else x,
+        tree,
+    )
+
+
+def _finish_gradient(
+    sums: PyTree,
+    count: Array,
+    params: PyTree,
+    hyper: Mapping[str, Array],
+    penalty: Callable[[PyTree, Mapping[str, Array]], Array] | None,
+    clip_norm: float | None,
+    frozen: PyTree | None,
+) -> tuple[PyTree, Array, Metrics]:
+    """Mean gradient, with the penalty's, clipped; its norm before clipping."""
+    divisor = jnp.maximum(count, 1.0)  # a batch of padding alone moves nothing
+    grads = jax.tree.map(lambda g: g / divisor.astype(g.dtype), sums)
+    extra: Metrics = {}
+    if penalty is not None:
+        amount, slope = jax.value_and_grad(penalty)(params, hyper)
+        grads = jax.tree.map(jnp.add, grads, slope)
+        extra["penalty"] = value(amount)
+    grads = _without(grads, frozen)
+    norm = optax.tree.norm(grads)
+    if clip_norm is not None:
+        scale = jnp.minimum(1.0, clip_norm / jnp.maximum(norm, 1e-16))
+        grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
+    return grads, norm, extra
+
+
+def _frozen(params: PyTree, pattern: str) -> PyTree:
+    return jax.tree.map(lambda moves: not moves, trainable_mask(params, pattern))
+
+
+def _without(tree: PyTree, frozen: PyTree | None) -> PyTree:
+    if frozen is None:
+        return tree
+    return jax.tree.map(lambda x, f: jnp.zeros_like(x) if f else x, tree, frozen)
+
+
+def _moving_average(
+    state: State, hyper: Mapping[str, Array], params: PyTree
+) -> PyTree | None:
+    """Exponential moving average; the decay grows with the step as
+    min(decay, (1 + t) / (10 + t)), so that it forgets the start (TensorFlow's
+    ``ExponentialMovingAverage(num_updates)``)."""
+    if state.ema is None:
+        return None
+    step = state.step.astype(jnp.float32)
+    decay = jnp.minimum(hyper["ema_decay"], (1.0 + step) / (10.0 + step))
+    return jax.tree.map(
+        lambda old, new: old + (1.0 - decay).astype(old.dtype) * (new - old),
+        state.ema,
+        params,
+    )
+
+
+def _keep_if(finite: Array, new: State, old: State) -> State:
+    """The new state where the step was finite, else the old one, a step on."""
+    chosen = jax.tree.map(
+        lambda n, o: n if n is o else jnp.where(finite, n, o),
+        new.replace(key=None),
+        old.replace(key=None),
+    )
+    return chosen.replace(key=old.key, step=new.step)

@@ -1,0 +1,97 @@
+"""Task: what an experiment hands over to be trained."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxdl.batch import Batch
+from jaxdl.train.evaluation import Evaluation
+from jaxdl.train.progress import Rule
+from jaxdl.train.step import Step
+
+Figures = dict[str, float]
+Picture = Callable[[Path], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What the test part says beyond the evaluation's metrics.
+
+    Attributes:
+      metrics: name to value.
+      pictures: file name (``confusion_matrix.png``) to the function drawing it.
+    """
+
+    metrics: Figures
+    pictures: Mapping[str, Picture]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Data, model, step and measures; pure functions, and no way to run them.
+
+    Attributes:
+      data: its ``train``, ``validation`` and ``test`` are sources.
+      create: the state of a seed; pure, so that it vmaps.
+      step: the training step.
+      evaluation: ``(state, batch) -> metrics``.
+      outputs: ``(state, batch) -> pytree`` with a row an example.
+      findings: what the outputs on the test part (and its targets) show.
+      baselines: name to metrics on the test part, of what is no network.
+      model: JSON data to build the model and its preprocessing again.
+      layers: rows (path, kind, output shape, parameters).
+      headline: the metric that names the result.
+    """
+
+    data: Any
+    create: Callable[[Any], Any]
+    step: Step
+    evaluation: Evaluation
+    outputs: Callable[[Any, Batch], Any]
+    findings: Callable[[Any, Any], Findings]
+    baselines: Callable[[], dict[str, Figures]]
+    model: Mapping[str, Any]
+    layers: Callable[[], list[Any]]
+    headline: str = "accuracy"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long and in which way a task is trained.
+
+    Attributes:
+      batch_size: examples a step, over all devices.
+      steps: in all.
+      evaluate_every: steps between validation checks.
+      save_every: steps between checkpoints; 0 leaves it to time.
+      rule: what is best, and when to stop.
+      seed: of the order of the examples, and of the state.
+      parallel: name of a placement.
+      steps_per_call: steps a dispatch; 0 decides by backend and model.
+    """
+
+    batch_size: int
+    steps: int
+    evaluate_every: int
+    save_every: int
+    rule: Rule
+    seed: int = 0
+    parallel: str = "auto"
+    steps_per_call: int = 0
+
+
+def steps_of(epochs: int, examples: int, batch_size: int) -> int:
+    """Steps of so many passes; a last batch may begin the next pass."""
+    return -(-epochs * examples // batch_size)
+
+
+def layout(state: Any) -> list[tuple[str, tuple[int, ...], str, int]]:
+    """Path, shape, dtype and bytes of every array of a state."""
+    rows = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        rows.append((name, tuple(leaf.shape), str(leaf.dtype), leaf.nbytes))
+    return rows

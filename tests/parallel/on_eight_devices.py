@@ -1,0 +1,222 @@
+"""The contract: one step function, equal in every way of running it.
+
+Run by ``test_ways.py`` in a process of its own with eight virtual devices.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from jaxdl import models, objectives, optimizers, parallel, train
+from jaxdl.batch import Context
+from jaxdl.layers import BatchNorm, Dropout
+from jaxdl.models.apply import forward
+
+STEPS, BATCH, CLASSES = 6, 32, 5
+# Sums over devices run in another order: float32 reduction error, no more.
+CLOSE = {"rtol": 1e-5, "atol": 1e-7}
+
+
+class Net(nn.Module):
+    """Convolution, synchronised batch norm and dropout: all that can differ."""
+
+    @nn.compact
+    def __call__(self, x, context: Context = Context()):
+        # No bias before batch norm: its gradient is rounding noise alone.
+        x = nn.Conv(4, (3, 3), use_bias=False)(x)
+        x = BatchNorm()(x, context)
+        x = nn.relu(x).reshape(x.shape[0], -1)
+        x = Dropout()(x, context)
+        x = nn.Dense(16, use_bias=False)(x)
+        x = nn.relu(BatchNorm()(x, context))
+        x = Dropout()(x, context)
+        return nn.Dense(CLASSES)(x)
+
+
+_init = jax.jit(lambda key, example: models.init(Net(), key, example))
+
+
+def batches():
+    """STEPS batches; each ends in padding of NaN, unlike from device to device."""
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(STEPS, BATCH, 6, 6, 1)).astype(np.float32)
+    targets = draw.integers(0, CLASSES, (STEPS, BATCH)).astype(np.int32)
+    mask = np.ones((STEPS, BATCH), np.float32)
+    mask[:, -5:] = 0.0
+    mask[2, 3:] = 0.0  # whole devices with nothing but padding
+    inputs[mask == 0] = np.nan
+    return {"inputs": inputs, "targets": targets, "mask": mask}
+
+
+def learner(**options):
+    # Not Adam: it divides by the size of the gradient, and so scales the rounding
+    # of gradients near zero up to whole updates.
+    optimizer = optimizers.make("momentum", weight_decay=0.01)
+    objective = objectives.classification(forward(Net()), classes=CLASSES)
+    options = {"clip_norm": 1.0, "penalty": None, **options}
+    return optimizer, train.make_step(objective, optimizer, **options)
+
+
+def state(optimizer, seed=0, dropout=0.3, rate=5e-2):
+    example = jnp.zeros((1, 6, 6, 1))
+    params, model_state = _init(jax.random.key(seed), example)
+    hyper = {"learning_rate": rate, "weight_decay": 0.01, "dropout": dropout}
+    return train.create_state(
+        params, optimizer, model_state, hyper=hyper, seed=seed, ema_decay=0.9
+    )
+
+
+def at(tree, i):
+    return jax.tree.map(lambda x: x[i], tree)
+
+
+def one_by_one(step, first):
+    """States and losses of the step called in turn."""
+    losses, now = [], first
+    for i in range(STEPS):
+        now, metrics = step(now, at(batches(), i))
+        losses.append(metrics["loss"].total / metrics["loss"].count)
+    return now, np.array(losses)
+
+
+def plain(options=None, **numbers):
+    optimizer, step = learner(**(options or {}))
+    return one_by_one(parallel.jit(step, donate=False), state(optimizer, **numbers))
+
+
+def raw(tree):
+    """Arrays of a state, keys as their bits."""
+    return [
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        for x in jax.tree.leaves(tree)
+    ]
+
+
+def assert_close(got, expected):
+    """1e-5 relative; 1e-6 absolute for what has hardly left zero."""
+    for a, b in zip(raw(got), raw(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return plain()
+
+
+def test_training_moves_everything(reference):
+    optimizer, _ = learner()
+    final, losses = reference
+    assert np.all(np.isfinite(losses))
+    assert losses[-1] < losses[0]
+    moved = [
+        np.any(a != b)
+        for a, b in zip(raw(final.params), raw(state(optimizer).params), strict=True)
+    ]
+    assert np.mean(moved) > 0.8
+    assert np.any(final.model_state["batch_stats"]["BatchNorm_0"]["mean"] != 0)
+
+
+def test_scan_equals_the_steps_in_turn(reference):
+    """Not to the bit: inside a CPU loop XLA convolves by another routine."""
+    optimizer, step = learner()
+    block = parallel.jit(parallel.scan(step))
+    final, metrics = block(state(optimizer), batches())
+    losses = metrics["loss"].total / metrics["loss"].count
+    np.testing.assert_allclose(losses, reference[1], **CLOSE)
+    assert_close(final.params, reference[0].params)
+
+
+def test_vmap_over_seeds_equals_separate_runs():
+    optimizer, step = learner()
+    seeds = jnp.arange(3)
+    members = jax.vmap(lambda seed: state(optimizer, seed))(seeds)
+    final, losses = one_by_one(parallel.jit(parallel.vmap(step)), members)
+    for i in range(3):
+        alone, alone_losses = plain(seed=i)
+        np.testing.assert_allclose(losses[:, i], alone_losses, **CLOSE)
+        assert_close(at(final.params, i), alone.params)
+    assert not np.allclose(losses[:, 0], losses[:, 1], rtol=1e-3)
+
+
+def test_vmap_over_dropout_rates_equals_separate_runs():
+    optimizer, step = learner()
+    rates = jnp.array([0.0, 0.3, 0.7])
+    members = jax.vmap(lambda rate: state(optimizer, dropout=rate))(rates)
+    final, losses = one_by_one(parallel.jit(parallel.vmap(step)), members)
+    for i, rate in enumerate([0.0, 0.3, 0.7]):
+        alone, alone_losses = plain(dropout=rate)
+        np.testing.assert_allclose(losses[:, i], alone_losses, **CLOSE)
+        assert_close(at(final.params, i), alone.params)
+    assert not np.allclose(losses[:, 0], losses[:, 2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 4, 8])
+@pytest.mark.parametrize(
+    ("name", "block"), [("pmap", False), ("data", False), ("pmap", True), ("data", True)]
+)
+def test_devices_equal_one(reference, name, count, block):
+    optimizer, step = learner()
+    way = parallel.placement(name, jax.devices()[:count])
+    first = way.whole(state(optimizer))
+    if block:
+        final, metrics = way.block(step)(first, way.put(batches(), 1))
+        losses = metrics["loss"].total / metrics["loss"].count
+    else:
+        compiled = way.step(step)
+        final, losses = one_by_one(lambda s, b: compiled(s, way.put(b, 0)), first)
+    np.testing.assert_allclose(losses, reference[1], **CLOSE)
+    assert_close(final.params, reference[0].params)
+    assert_close(final.ema, reference[0].ema)
+    assert_close(final.model_state, reference[0].model_state)
+
+
+@pytest.mark.parametrize("name", ["none", "pmap", "data"])
+def test_options_compose_in_every_way(name):
+    """Accumulation, freezing, penalty, clipping and schedule, all at once."""
+    options = {
+        "accumulate_steps": 2,
+        "freeze": "Dense_0",
+        "penalty": lambda params, hyper: objectives.losses.l2(params, 1e-2),
+        "schedules": {"learning_rate": optimizers.schedule("cosine", STEPS)},
+        "on_nonfinite": "skip",
+    }
+    expected, expected_losses = plain(options)
+    optimizer, step = learner(**options)
+    first = state(optimizer)
+    way = parallel.placement(name, jax.devices()[: 1 if name == "none" else 4])
+    compiled = way.step(step)
+    final, losses = one_by_one(
+        lambda s, b: compiled(s, way.put(b, 0)), way.whole(first)
+    )
+    np.testing.assert_allclose(losses, expected_losses, **CLOSE)
+    assert_close(final.params, expected.params)
+    frozen = state(optimizer).params["Dense_0"]["kernel"]
+    np.testing.assert_array_equal(final.params["Dense_0"]["kernel"], frozen)
+
+
+def test_evaluation_counts_every_example_once_on_any_number_of_devices():
+    optimizer, _ = learner()
+    objective = objectives.classification(forward(Net()), classes=CLASSES)
+    batch = at(batches(), 0)
+    expected = None
+    for count in (1, 4, 8):
+        way = parallel.placement("data", jax.devices()[:count])
+        evaluation = way.evaluation(train.make_evaluation(objective))
+        values = train.evaluate(
+            evaluation, way.whole(state(optimizer)), [way.put(batch, 0)] * 3
+        )
+        expected = expected or values
+        assert values["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        assert values["accuracy"] == expected["accuracy"]
+    result = evaluation(way.whole(state(optimizer)), way.put(batch, 0))
+    assert float(result["loss"].count) == BATCH - 5
+
+
+def test_a_batch_that_does_not_divide_says_what_to_give():
+    optimizer, step = learner()
+    odd = jax.tree.map(lambda x: x[:30], at(batches(), 0))
+    for way in (parallel.pmap(step), parallel.sharded(step)):
+        with pytest.raises(ValueError, match="30 does not divide by 8.*24 or 32"):
+            way(state(optimizer), odd)
