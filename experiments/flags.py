@@ -5,7 +5,6 @@ becomes one flag. Nothing here knows an experiment.
 """
 
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -111,7 +110,6 @@ def run(
             _fail(name, error, 2 if isinstance(error, ValueError) else 1)
         sys.exit(code or 0)
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     app.run(call, flags_parser=parse)
 
 

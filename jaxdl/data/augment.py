@@ -77,7 +77,7 @@ _WHOLE = ("shift", "cutout")
 # whichever others are chosen.
 _DRAWS = 24
 _SHIFT, _CROP, _FLIP, _ROTATION, _ZOOM, _SHEAR = 0, 2, 5, 7, 8, 9
-_BRIGHTNESS, _CONTRAST, _CUTOUT, _CHANNELS = 10, 11, 12, 14
+_BRIGHTNESS, _CONTRAST, _CUTOUT, _MIXUP, _CHANNELS = 10, 11, 12, 14, 15
 
 
 def parse(text: str) -> Augmentation:
@@ -150,7 +150,12 @@ def augment(
         out = _cut_out(augmentation.cutout, draws, out)
     out = out.astype(inputs.dtype)
     if augmentation.mixup:
-        return _mix_up(augmentation.mixup, out, targets, keys, classes, mask)
+        # Else XLA resamples every image twice, once for itself and once for its
+        # neighbour: 2.3 ms instead of 0.8 for 128 images of 28 x 28 (jax 0.12; 0.10
+        # on CPU drops the barrier).
+        out = jax.lax.optimization_barrier(out)
+        weight = _beta(augmentation.mixup, draws[:, _MIXUP])
+        return _mix_up(weight, out, targets, classes, mask)
     return out, targets
 
 
@@ -287,11 +292,25 @@ def _cut_out(
     return jnp.where(square[..., None], 0.0, images)
 
 
+def _beta(a: float, draws: Float[Array, " batch"]) -> Float[Array, " batch"]:
+    """Uniform draws as draws of Beta(a, a), by its quantile function in a table.
+
+    (`jax.random.beta` rejects and repeats; compiling that takes 2 seconds.)
+    """
+    from scipy.special import betaincinv
+
+    steps = 4_096
+    quantiles = betaincinv(a, a, np.linspace(0.0, 1.0, steps + 1)).astype(np.float32)
+    at = draws * steps
+    below = jnp.floor(at).astype(jnp.int32)
+    low, high = jnp.asarray(quantiles)[below], jnp.asarray(quantiles)[below + 1]
+    return low + (at - below) * (high - low)
+
+
 def _mix_up(
-    strength: float,
+    weight: Float[Array, " batch"],
     images: Float[Array, "batch height width channels"],
     targets: Num[Array, "batch *target"],
-    keys: Key[Array, " batch"],
     classes: int | None,
     mask: Float[Array, " batch"] | None,
 ) -> tuple[Float[Array, "batch height width channels"], Float[Array, "batch *rest"]]:
@@ -305,9 +324,6 @@ def _mix_up(
             raise ValueError("mixup of class indices needs the number of classes")
         targets = jax.nn.one_hot(targets, classes)
     real = jnp.ones(len(images)) if mask is None else mask
-    weight = jax.vmap(lambda k: jax.random.beta(k, strength, strength))(
-        jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, _DRAWS)
-    )
     other_images, other_targets, other_real = _neighbours((images, targets, real))
     weight = jnp.where((real > 0) & (other_real > 0), weight, 1.0)
 

@@ -23,7 +23,8 @@ class Preprocess:
     """Standardisation: (inputs - mean) / std along the last axis.
 
     Attributes:
-      mean: one a channel (images) or feature (vectors, sequences).
+      mean: one a channel (images) or feature (vectors, sequences); a single one
+        where an example is one number.
       std: likewise, never 0: a constant channel or feature has 1 here.
       high: the largest value a stored pixel can take (255, or 16 for digits), by
         which pictures are shown and files of another depth are rescaled; None
@@ -36,12 +37,12 @@ class Preprocess:
 
     def apply(self, inputs: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
         """Stored inputs [..., channels] as standardised float32."""
-        mean, std = (np.asarray(v, np.float32) for v in self._statistics(inputs.ndim))
+        mean, std = np.array([self.mean, self.std], np.float32)
         return (jnp.asarray(inputs, jnp.float32) - mean) / std
 
     def invert(self, inputs: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The stored scale again, in float32: `invert(apply(x)) == x`."""
-        mean, std = (np.asarray(v, np.float32) for v in self._statistics(inputs.ndim))
+        mean, std = np.array([self.mean, self.std], np.float32)
         return jnp.asarray(inputs, jnp.float32) * std + mean
 
     def to_json(self) -> dict[str, Any]:
@@ -64,12 +65,6 @@ class Preprocess:
                 f"preprocessing has {len(mean)} means and {len(std)} deviations"
             )
         return Preprocess(mean, std, values.get("high"))
-
-    def _statistics(self, rank: int) -> tuple[Any, Any]:
-        # Inputs without a feature axis ([batch]) have a single mean and std.
-        if rank == 1:
-            return self.mean[0], self.std[0]
-        return self.mean, self.std
 
 
 def identity(channels: int, high: float | None = None) -> Preprocess:

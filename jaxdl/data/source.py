@@ -6,14 +6,14 @@ go through the same transform and give equal batches.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 Examples = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # Arrays have no single truth to compare by.
 class Source:
     """One part of a data set.
 
@@ -26,7 +26,7 @@ class Source:
 
     size: int
     fetch: Callable[[np.ndarray], Examples]
-    arrays: Mapping[str, np.ndarray] | None = None
+    arrays: Mapping[str, np.ndarray] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def count_parameters(params: Any) -> int:
 def layer_outputs(
     module: Model, variables: Any, inputs: Any, context: Context = EVALUATION
 ) -> dict[str, Any]:
-    """What each layer computes, by path in order of execution; may be jitted.
+    """What each layer computes, by path; may be jitted.
 
     For histograms of activations, feature maps and the like. Of a layer that runs
     twice the last output is kept; activation functions are no layers.
@@ -67,13 +67,13 @@ def layer_table(
 
     outputs = jax.eval_shape(shapes, variables, example)
     rows = []
-    for path, output in outputs.items():
-        inner = any(other.startswith(f"{path}/") for other in outputs)
+    for path, kind in kinds.items():  # JAX sorts the outputs, this is as they ran
+        inner = any(other.startswith(f"{path}/") for other in kinds)
         own = _own_parameters(variables.get("params", {}), path)
         if own or not inner:
-            leaves = jax.tree.leaves(output)
+            leaves = jax.tree.leaves(outputs[path])
             shape = tuple(leaves[0].shape) if leaves else ()
-            rows.append(LayerRow(path, kinds[path], shape, own))
+            rows.append(LayerRow(path, kind, shape, own))
     return rows
 
 

@@ -69,9 +69,9 @@ def learning_curves(
 
 
 def _rank(name: str) -> tuple[int, str]:
-    """The loss first, other metrics by name, what is set rather than measured last."""
-    order = {"loss": 0, "accuracy": 1, "learning_rate": 9}
-    return order.get(name, 2), name
+    """The loss first, other metrics by name, what tells of the training last."""
+    order = {"loss": 0, "accuracy": 1, "gradient_norm": 8, "nonfinite": 8}
+    return {**order, "learning_rate": 9}.get(name, 2), name
 
 
 def _curves(
@@ -92,9 +92,9 @@ def _curves(
 
 
 def _varies(name: str, splits: Mapping[str, list[tuple[int, float]]]) -> bool:
-    """Whether a panel says anything: a constant learning rate's does not."""
+    """Whether a panel says anything: that of a constant learning rate does not."""
     values = {value for points in splits.values() for _, value in points}
-    return name != "learning_rate" or len(values) > 1
+    return len(values) > 1 or name not in ("learning_rate", "nonfinite")
 
 
 def _curve(
@@ -225,7 +225,8 @@ def image_grid(
     """Draws images side by side.
 
     Args:
-      images: uint8, or floats. Floats within [0, 1] are shown as they are, others
+      images: integers are shown relative to the largest of them all (digits count
+        to 16, photographs to 255); floats within [0, 1] as they are, others
         stretched to the range of them all. One channel is grey, three are colour;
         of other numbers the mean is shown.
       path: the PNG to write.
@@ -258,8 +259,8 @@ def image_grid(
 def _pixels(images: np.ndarray, each_scaled: bool) -> np.ndarray:
     """[n, h, w] grey or [n, h, w, 3] colour, in [0, 1]."""
     pixels = images.astype(np.float64)
-    if images.dtype == np.uint8:
-        pixels /= 255.0
+    if images.dtype.kind in "ui":
+        pixels /= max(pixels.max(), 1.0)
     pixels = np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0)
     axis = (1, 2, 3) if each_scaled else None
     low = pixels.min(axis=axis, keepdims=True)

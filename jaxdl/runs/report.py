@@ -131,9 +131,14 @@ def _outcome(summary: Mapping[str, Any]) -> str:
 
 
 def _metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """Metric by split, with the best parameters."""
+    """Metric by split, with the best parameters.
+
+    What was measured in training alone (a gradient's norm, the learning rate) is
+    no result where there are validation or test metrics.
+    """
     splits = [split for split in SPLITS if metrics.get(split)]
-    names = dict.fromkeys(name for split in splits for name in metrics[split])
+    judged = [split for split in splits if split != "train"] or splits
+    names = dict.fromkeys(name for split in judged for name in metrics[split])
     rows = [[name, *_values(name, splits, metrics)] for name in names]
     return section("Result", table(("metric", *splits), rows, numbers=splits))
 

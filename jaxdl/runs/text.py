@@ -69,7 +69,7 @@ def value_text(name: str, value: object) -> str:
         return f"{100 * number:.2f}%"
     if number == int(number) and abs(number) < 1e15:
         return f"{int(number):,}"
-    return f"{number:,.0f}" if abs(number) >= 1e5 else f"{number:.4g}"
+    return f"{number:,.0f}" if abs(number) >= 1e4 else f"{number:.4g}"
 
 
 def duration_text(seconds: float) -> str:

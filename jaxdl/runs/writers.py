@@ -118,7 +118,12 @@ class TensorBoard:
             from tensorboardX import SummaryWriter
 
             self._writer = SummaryWriter(
-                str(self.folder), purge_step=purge_step, flush_secs=10
+                str(self.folder),
+                purge_step=purge_step,
+                flush_secs=10,
+                # Files are named by the second: one resumed within it would
+                # overwrite the first.
+                filename_suffix=f".{time.time_ns()}",
             )
         return self._writer
 
