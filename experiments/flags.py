@@ -18,7 +18,7 @@ def option(default: Any, help: str, *, same_run: bool = False) -> Any:
     """A settings field with its help.
 
     Args:
-      default: also says the type: bool, int, float or str.
+      default: also says the type: bool, int, float, str, or () for several str.
       help: a line.
       same_run: whether a run may be resumed with another value.
     """
@@ -61,7 +61,9 @@ class TrainingSettings:
     parallel: str = option("auto", "auto, none, data or pmap")
     steps_per_call: str = option("auto", "steps in one dispatch, or auto")
     precision: str = option("float32", "compute in float32 or bfloat16")
-    on_nonfinite: str = option("stop", "loss or gradient not finite: stop, skip, ignore")
+    on_nonfinite: str = option(
+        "stop", "loss or gradient not finite: stop, skip, ignore"
+    )
     memory_budget: int = option(1024, "MiB of data kept on the device, else streamed")
     dry_run: bool = option(False, "build, one step, one check; no run", same_run=True)
     profile: bool = option(False, "leave a trace of some steps", same_run=True)
@@ -78,11 +80,16 @@ def identity(settings: Any) -> dict[str, Any]:
 
 
 def run(
-    name: str, settings_class: type[S], main: Callable[[S], int | None], doc: str
+    name: str,
+    settings_class: type[S],
+    main: Callable[[S], int | None],
+    doc: str,
+    files: str = "",
 ) -> None:
     """Parse the command line into settings and call ``main``; never returns.
 
-    A wrong flag, path, file or value ends in one line and exit code 2; an error
+    ``files`` names the field that also takes what follows without a flag. A wrong
+    flag, path, file or value ends in one line and exit code 2; an error
     of the machine in one line and 1; ``--traceback`` shows where it came from.
     """
     defaults = {f.name: f.default for f in dataclasses.fields(settings_class)}
@@ -96,12 +103,16 @@ def run(
             rest = values(list(argv))
         except (flags.Error, OSError) as error:  # OSError: a flagfile that is not there
             _fail(name, error, 2)
-        if len(rest) > 1:
+        if len(rest) > 1 and not files:
             _fail(name, f"unexpected argument {rest[1]!r}: flags begin with --.", 2)
         return rest
 
-    def call(_: Sequence[str]) -> None:
-        settings = settings_class(**{key: values[key].value for key in defaults})
+    def call(rest: Sequence[str]) -> None:
+        given = {key: values[key].value for key in defaults}
+        given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
+        if files:
+            given[files] += tuple(rest[1:])
+        settings = settings_class(**given)
         try:
             code = main(settings)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
@@ -119,6 +130,7 @@ def _define(settings_class: type) -> flags.FlagValues:
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,
         str: flags.DEFINE_string,
+        tuple: flags.DEFINE_multi_string,
     }
     for field in dataclasses.fields(settings_class):
         if field.name not in flags.FLAGS:
@@ -138,6 +150,6 @@ def help_text(name: str, settings_class: type, doc: str) -> str:
     """A screen: what the experiment does, and a line a flag."""
     lines = [doc.strip(), "", f"python -m experiments.{name} [--flag=value ...]", ""]
     for field in dataclasses.fields(settings_class):
-        given = f"--{field.name}={field.default}"
+        given = f"--{field.name}={'' if field.default == () else field.default}"
         lines.append(f"  {given:<32} {field.metadata['help']}")
     return "\n".join(lines)

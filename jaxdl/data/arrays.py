@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxdl.data.source import Source, Stored, in_memory
+from jaxdl.data.source import Stored, in_memory
 
 Pair = tuple[Any, Any]
 
@@ -28,30 +28,16 @@ def stored_arrays(
     """
     given = {"training": train, "validation": validation, "test": test}
     pairs = {part: pair for part, pair in given.items() if pair is not None}
-    targets_of = {part: np.asarray(pair[1]) for part, pair in pairs.items()}
-    if not classes and all(t.dtype.kind in "iu" for t in targets_of.values()):
+    targets = [np.asarray(pair[1]) for pair in pairs.values()]
+    if not classes and all(t.dtype.kind in "iu" for t in targets):
         # A class that only the test part has is still a class.
-        top = max(int(t.max(initial=0)) for t in targets_of.values())
+        top = max(int(t.max(initial=0)) for t in targets)
         classes = tuple(map(str, range(top + 1)))
-    named: tuple[str, ...] = ()
-    parts: dict[str, Source] = {}
-    arrays = {}
-    for part, (inputs, _) in pairs.items():
-        x = _with_channels(as_inputs(inputs, f"{part} inputs"))
-        y, named = as_targets(targets_of[part], classes, f"{part} targets")
-        if len(x) != len(y):
-            raise ValueError(
-                f"{part} part: {len(x)} inputs but {len(y)} targets; give one target "
-                "for each input"
-            )
-        arrays[part] = (x, y)
-    budget = (
-        memory_budget
-        if sum(x.nbytes for x, _ in arrays.values()) <= memory_budget
-        else 0
-    )
-    parts = {part: in_memory(x, y, budget) for part, (x, y) in arrays.items()}
-    labels = arrays["training"][1]
+    arrays = {part: _checked(part, pair, classes) for part, pair in pairs.items()}
+    total = sum(x.nbytes for x, _, _ in arrays.values())
+    budget = memory_budget if total <= memory_budget else 0
+    parts = {part: in_memory(x, y, budget) for part, (x, y, _) in arrays.items()}
+    inputs, labels, named = arrays["training"]
     return Stored(
         name=name,
         train=parts["training"],
@@ -59,8 +45,22 @@ def stored_arrays(
         labels=lambda: labels,
         validation=parts.get("validation"),
         test=parts.get("test"),
-        high=_highest(arrays["training"][0]),
+        high=_highest(inputs),
     )
+
+
+def _checked(
+    part: str, pair: Pair, classes: tuple[str, ...] | None
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """(inputs, targets, class names) of one part, as they are to be stored."""
+    inputs = _with_channels(as_inputs(pair[0], f"{part} inputs"))
+    targets, named = as_targets(pair[1], classes, f"{part} targets")
+    if len(inputs) != len(targets):
+        raise ValueError(
+            f"{part} part: {len(inputs)} inputs but {len(targets)} targets; give one "
+            "target for each input"
+        )
+    return inputs, targets, named
 
 
 def _with_channels(inputs: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxdl.data import images
 from jaxdl.data.arrays import Pair, stored_arrays
-from jaxdl.data.source import Examples, Source, Stored
+from jaxdl.data.source import Examples, Source, Stored, read_whole
 
 # (inputs, targets) as people name them; the first pair found is the training part.
 _TRAIN_KEYS = (
@@ -63,14 +63,14 @@ def npz(path: str, *, memory_budget: float = float("inf")) -> Stored:
 def _read_npz(file: Path) -> dict[str, np.ndarray]:
     try:
         # Never unpickle: an archive of objects may run code when read.
-        with np.load(file, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise ValueError("a single array")
+        archive = np.load(file, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("it is a single array")
+        with archive:
             return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        reason = "it is a single array" if file.suffix == ".npy" else str(error)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"npz:{file} is no archive of plain NumPy arrays ({reason}); write it with "
+            f"npz:{file} is no archive of plain NumPy arrays ({error}); write it with "
             "np.savez(path, x_train=..., y_train=...)"
         ) from error
 
@@ -218,7 +218,5 @@ def _image_source(
         pixels = images.decode_many(chosen, shape, [str(file) for file in chosen])
         return {"inputs": pixels, "targets": labels[indices]}
 
-    if not resident:
-        return Source(len(items), fetch)
-    found = fetch(np.arange(len(items)))
-    return in_memory(found["inputs"], found["targets"])
+    source = Source(len(items), fetch)
+    return read_whole(source) if resident else source

@@ -49,22 +49,22 @@ class Preprocess:
         """Plain numbers and lists, which `from_json` turns back exactly."""
         return {"mean": list(self.mean), "std": list(self.std), "high": self.high}
 
-    @staticmethod
-    def from_json(values: Mapping[str, Any]) -> "Preprocess":
-        """What `to_json` wrote.
 
-        Raises:
-          ValueError: a part is missing, or means and deviations differ in number.
-        """
-        missing = {"mean", "std"} - set(values)
-        if missing:
-            raise ValueError(f"preprocessing lacks {', '.join(sorted(missing))}")
-        mean, std = tuple(values["mean"]), tuple(values["std"])
-        if len(mean) != len(std):
-            raise ValueError(
-                f"preprocessing has {len(mean)} means and {len(std)} deviations"
-            )
-        return Preprocess(mean, std, values.get("high"))
+def from_json(values: Mapping[str, Any]) -> Preprocess:
+    """What `Preprocess.to_json` wrote.
+
+    Raises:
+      ValueError: a part is missing, or means and deviations differ in number.
+    """
+    missing = {"mean", "std"} - set(values)
+    if missing:
+        raise ValueError(f"preprocessing lacks {', '.join(sorted(missing))}")
+    mean, std = tuple(values["mean"]), tuple(values["std"])
+    if len(mean) != len(std):
+        raise ValueError(
+            f"preprocessing has {len(mean)} means and {len(std)} deviations"
+        )
+    return Preprocess(mean, std, values.get("high"))
 
 
 def identity(channels: int, high: float | None = None) -> Preprocess:

@@ -72,6 +72,12 @@ def in_memory(
     return Source(len(inputs), fetch, arrays)
 
 
+def read_whole(source: Source) -> Source:
+    """The same source, all of it read into memory."""
+    held = source.fetch(np.arange(source.size))
+    return in_memory(held["inputs"], held["targets"])
+
+
 def subset(source: Source, indices: np.ndarray) -> Source:
     """The examples of `source` at `indices` [n], in that order."""
     if source.arrays is not None:

@@ -21,7 +21,7 @@ import numpy as np
 from absl import logging
 
 from jaxdl.data import images
-from jaxdl.data.source import Examples, Source, Stored, in_memory
+from jaxdl.data.source import Examples, Source, Stored, read_whole
 
 # The whole of an offline start must stay well within ten seconds.
 _NETWORK_SECONDS = 4.0
@@ -69,10 +69,7 @@ def read(
     parts = {}
     for part, found in records.items():
         source = _source(f"{name} {part}", found, image, label, shape)
-        if total <= memory_budget:
-            held = source.fetch(np.arange(source.size))
-            source = in_memory(held["inputs"], held["targets"])
-        parts[part] = source
+        parts[part] = read_whole(source) if total <= memory_budget else source
     train = parts["train"]
 
     def labels() -> np.ndarray:
@@ -223,8 +220,8 @@ def _network() -> bool:
     answers: list[bool] = []
 
     def probe() -> None:
-        request = urllib.request.Request(_NETWORK_PROBE, method="HEAD")
         try:
+            request = urllib.request.Request(_NETWORK_PROBE, method="HEAD")
             with urllib.request.urlopen(request, timeout=_NETWORK_SECONDS):
                 answers.append(True)
         except urllib.error.HTTPError:

@@ -50,20 +50,21 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def create(name: str, **arguments: Any) -> nn.Module:
+def create(name: str, /, **arguments: Any) -> nn.Module:
     """The model of that name.
 
     Args:
       name: a key of ``MODELS``.
       **arguments: its fields, such as ``classes=10``. One that is None counts as not
-        given, so that a command line can pass all its options on.
+        given, so that a command line can pass all its options on; lists (as JSON
+        has them) become tuples.
 
     Raises:
       ValueError: an unknown name, or an argument that the model doesn't have.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: give one of {', '.join(MODELS)}")
-    given = {key: value for key, value in arguments.items() if value is not None}
+    given = {key: _tuples(v) for key, v in arguments.items() if v is not None}
     constructor = MODELS[name]
     module_class: Any = constructor
     while isinstance(module_class, partial):
@@ -82,6 +83,11 @@ def create(name: str, **arguments: Any) -> nn.Module:
     if "classes" not in given:
         raise ValueError(f"model {name} needs to know how many classes: give classes=N")
     return constructor(**given)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists as tuples all the way down: modules must be hashable to be jitted."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 __all__ = [

@@ -79,7 +79,6 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
         classes = tuple(str(name) for name in about["classes"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place.model} is broken: {error!r} in it") from error
-    example = jax.ShapeDtypeStruct((1, *shape), np.float32)
     step, params, model_state = _best(place, model, shape)
     return Loaded(
         folder=place,

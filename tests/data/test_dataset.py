@@ -70,7 +70,7 @@ def test_arrays_of_any_kind(dtype, shape):
     held = dataset.train.arrays["inputs"]
     kept = {"float64": "float32", "int64": "int32", "bool": "uint8"}.get(dtype, dtype)
     assert held.dtype == kept
-    grey = dtype in ("uint8",) and len(shape) == 2
+    grey = kept == "uint8" and len(shape) == 2
     assert dataset.input_shape == ((*shape, 1) if grey else shape)
     applied = np.asarray(dataset.preprocess.apply(held))
     assert applied.dtype == np.float32

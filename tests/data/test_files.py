@@ -245,6 +245,11 @@ def test_images_of_two_sizes(tmp_path):
         data.load(f"folder:{tmp_path}", image_size=0)
 
 
+def _read_all(dataset):
+    for source in dataset.parts.values():
+        source.fetch(np.arange(source.size))
+
+
 @pytest.mark.parametrize("budget", [2**30, 0])
 @pytest.mark.parametrize("keep", [0, 20, 60])
 def test_a_corrupt_image_is_named(tmp_path, budget, keep):
@@ -252,9 +257,7 @@ def test_a_corrupt_image_is_named(tmp_path, budget, keep):
     file = tmp_path / "dog" / "004.png"
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"dog/004\.png can't be read") as caught:
-        dataset = data.load(name, memory_budget=budget)
-        for source in dataset.parts.values():
-            source.fetch(np.arange(source.size))
+        _read_all(data.load(name, memory_budget=budget))
     assert "\n" not in str(caught.value)
 
 

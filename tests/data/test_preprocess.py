@@ -79,14 +79,14 @@ def test_inputs_without_a_feature_axis():
 def test_json_keeps_every_bit(pairs, high):
     mean, std = zip(*pairs, strict=True)
     fitted = Preprocess(mean, std, high)
-    assert Preprocess.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+    assert preprocess.from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
 
 
 def test_json_that_is_incomplete_is_refused():
     with pytest.raises(ValueError, match="lacks mean"):
-        Preprocess.from_json({"std": [1.0]})
+        preprocess.from_json({"std": [1.0]})
     with pytest.raises(ValueError, match="1 means and 2 deviations"):
-        Preprocess.from_json({"mean": [0.0], "std": [1.0, 2.0]})
+        preprocess.from_json({"mean": [0.0], "std": [1.0, 2.0]})
 
 
 def test_identity_only_casts():

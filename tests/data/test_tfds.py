@@ -126,13 +126,16 @@ def test_images_of_undeclared_size_are_resized_or_refused(tmp_path):
     assert [source.size for source in dataset.parts.values()] == [12, 4, 4]
 
 
+def _read_all(dataset):
+    for source in dataset.parts.values():
+        source.fetch(np.arange(source.size))
+
+
 @pytest.mark.parametrize("budget", [2**30, 0])
 def test_a_damaged_image_is_named(tmp_path, budget):
     _write(tmp_path, {"train": 20}, damaged=3)
     with pytest.raises(ValueError, match="little_pictures train image 3 can't be read"):
-        dataset = data.load("little_pictures", data_dir=tmp_path, memory_budget=budget)
-        for source in dataset.parts.values():
-            source.fetch(np.arange(source.size))
+        _read_all(data.load("little_pictures", data_dir=tmp_path, memory_budget=budget))
 
 
 def test_a_set_without_a_training_part(tmp_path):

@@ -1,0 +1,187 @@
+"""Measure a trained run's best parameters again, and compare with its summary.
+
+Without --dataset the run's own data: the figures must equal those of its
+summary.json exactly. With it, another data set of the same shape and number of
+classes, preprocessed as the run's own.
+"""
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from experiments import flags, saved
+from experiments.flags import option
+from jaxdl import data as data_room
+from jaxdl import runs, train
+from jaxdl.data.source import Source, in_memory
+from jaxdl.runs import outcome
+from jaxdl.runs.folder import RunFolder, jsonable, open_folder
+from jaxdl.runs.machine import Machine
+from jaxdl.runs.summary import read_summary
+from jaxdl.train.progress import start
+
+NAME = "evaluate"
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What ``evaluate`` lets one set."""
+
+    run: str = option("", "folder of a run")
+    dataset: str = option("", "another data set; empty: the run's own")
+    data_dir: str = option("", "where TFDS data sets lie; empty: as the run had it")
+    split: str = option("test", f"part to measure: {', '.join(SPLITS)}")
+    json: bool = option(False, "print JSON, and nothing else, on stdout")
+    traceback: bool = option(False, "show the traceback of an error")
+
+
+def evaluate(settings: Settings) -> dict[str, Any]:
+    """The figures of a run's best parameters on a part of its own or other data.
+
+    Returns:
+      ``run``, ``dataset``, ``split``, ``step`` (of the parameters), ``metrics``, and
+      ``differences`` from the summary's: name to [there, here], empty where all
+      are equal, None where the summary has no figures to compare with.
+
+    Raises:
+      ValueError, OSError: in one line, for a run or data that cannot be used.
+    """
+    folder = open_folder(settings.run)
+    experiment = saved.experiment_of(folder)
+    asked = saved.settings_of(folder, experiment.Settings)
+    if settings.data_dir:
+        asked = dataclasses.replace(asked, data_dir=settings.data_dir)
+    task, plan = experiment.build(asked)
+    if settings.dataset:
+        task = dataclasses.replace(task, data=_other(settings, asked, task.data))
+    # Nothing is trained here: how many steps a dispatch holds need not be found out.
+    machine = Machine.of(task, dataclasses.replace(plan, steps_per_call=1))
+    step, state = best_state(machine, folder)
+    if settings.split == "test":
+        metrics, _ = outcome.test(machine, state)
+    else:
+        source = task.data.parts[settings.split]
+        metrics = machine.measure(state, machine.passes(source))
+    known = None
+    if not settings.dataset and settings.split != "train" and folder.summary.is_file():
+        known = read_summary(folder.summary)["metrics"].get(settings.split)
+    return {
+        "run": str(folder.path),
+        "dataset": task.data.name,
+        "split": settings.split,
+        "step": step,
+        "metrics": metrics,
+        "differences": None if known is None else differences(known, metrics),
+    }
+
+
+def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
+    """Step and state of the best check of a run, on the devices."""
+    state = machine.state()
+    progress = start(machine.plan.rule, state)
+    with train.Checkpoints(folder.states) as checkpoints:
+        found = checkpoints.restore(state, progress)
+        best = -1 if found is None else int(found.progress.best_step)
+        if found is not None and best not in (-1, found.step):
+            found = checkpoints.restore(state, progress, best)
+    if found is None:
+        raise FileNotFoundError(f"{folder.states} holds no checkpoint.")
+    return found.step, found.state
+
+
+def differences(
+    there: Mapping[str, float], here: Mapping[str, float]
+) -> dict[str, list[float | None]]:
+    """The figures that are not the same to the bit: name to [there, here]."""
+    pairs = {name: [there.get(name), here.get(name)] for name in {**there, **here}}
+    return {name: pair for name, pair in pairs.items() if not _same(*pair)}
+
+
+def _same(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _other(settings: Settings, asked: Any, own: Any) -> Any:
+    """The run's data set with the parts of another, in the run's stored scale."""
+    other = data_room.load(
+        settings.dataset,
+        data_dir=asked.data_dir or None,
+        validation_fraction=asked.validation_fraction or None,
+        split_seed=asked.split_seed,
+        image_size=asked.image_size or None,
+        memory_budget=asked.memory_budget * 2**20,
+    )
+    if other.input_shape != own.input_shape or len(other.classes) != len(own.classes):
+        raise ValueError(
+            f"--dataset={settings.dataset} has examples of shape "
+            f"{list(other.input_shape)} in {len(other.classes)} classes, but the run "
+            f"was trained on {list(own.input_shape)} in {len(own.classes)}."
+        )
+    if other.classes != own.classes:
+        print(
+            f"classes are named otherwise there ({', '.join(other.classes[:5])}...): "
+            "they are compared by number.",
+            file=sys.stderr,
+        )
+    there, here = other.preprocess.high, own.preprocess.high
+    factor = here / there if there and here else 1.0
+    parts = {name: _rescaled(part, factor) for name, part in other.parts.items()}
+    return dataclasses.replace(own, name=other.name, **parts)
+
+
+def _rescaled(source: Source, factor: float) -> Source:
+    """The same examples in another stored scale."""
+    if factor == 1.0:
+        return source
+
+    def fetch(indices: Any) -> Any:
+        examples = source.fetch(indices)
+        inputs = examples["inputs"].astype("float32") * factor
+        return {**examples, "inputs": inputs.astype("float32")}
+
+    if source.arrays is None:
+        return Source(source.size, fetch)
+    arrays = source.arrays
+    scaled = (arrays["inputs"].astype("float32") * factor).astype("float32")
+    return in_memory(scaled, arrays["targets"])
+
+
+def main(settings: Settings) -> int:
+    """Print the figures; 1 where they are not the run's own."""
+    if not settings.run:
+        raise ValueError("--run is missing: give the folder of a run.")
+    if settings.split not in SPLITS:
+        raise ValueError(
+            f"--split is {settings.split!r}: give one of {', '.join(SPLITS)}."
+        )
+    runs.prepare()
+    result = evaluate(settings)
+    if settings.json:
+        print(json.dumps(jsonable(result), indent=2, ensure_ascii=False))
+    else:
+        _show(result)
+    return 1 if result["differences"] else 0
+
+
+def _show(result: Mapping[str, Any]) -> None:
+    print(f"{result['split']} part of {result['dataset']}, step {result['step']}")
+    for name, value in result["metrics"].items():
+        print(f"  {name} {value!r}")
+    differing = result["differences"]
+    if differing is None:
+        print("the run has no figures of its own to compare with")
+    elif not differing:
+        print("equal to the run's own figures")
+    else:
+        for name, (there, here) in differing.items():
+            print(f"different: {name} is {there!r} in summary.json and {here!r} here")
+
+
+if __name__ == "__main__":
+    flags.run(NAME, Settings, main, __doc__)
