@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -103,6 +104,18 @@ def memory_bytes() -> int | None:
     except (OSError, ValueError):
         return total
     return min(total, limit)
+
+
+def process_seconds() -> float | None:
+    """How long ago this process was started; None where the system does not tell."""
+    try:
+        # The command's name stands in parentheses and may hold spaces itself.
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[19])
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        return now - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError, IndexError):
+        return None
 
 
 def _cpu_model() -> str:

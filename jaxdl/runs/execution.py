@@ -4,20 +4,18 @@ Everything a command does besides parsing its flags, so that a notebook does the
 same by calling ``execute``.
 """
 
-import contextlib
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from jaxdl import train
 from jaxdl.runs import environment, outcome, resume, screen, signals
 from jaxdl.runs.flagfile import write_flagfile
 from jaxdl.runs.folder import RunFolder, create, default_workdir, lock, write_json
 from jaxdl.runs.machine import Machine
+from jaxdl.runs.profiler import profiled
 from jaxdl.runs.recorder import Recorder
 from jaxdl.train.task import Plan, Task
 
@@ -120,7 +118,7 @@ def _train(
     with (
         signals.catch() as caught,
         train.Checkpoints(folder.states) as checkpoints,
-        _profile(folder if request.profile else None),
+        profiled(recorder.watch, folder.path if request.profile else None) as watch,
     ):
         fitted = train.fit(
             machine.state(),
@@ -135,7 +133,7 @@ def _train(
             rule=plan.rule,
             checkpoints=checkpoints,
             save_every=plan.save_every,
-            watch=recorder.watch,
+            watch=watch,
             interrupted=caught,
         )
     recorder.close_line()
@@ -162,13 +160,3 @@ def resume_command(experiment: str, folder: RunFolder) -> str:
         f"python -m experiments.{experiment} --flagfile={shlex.quote(str(folder.flags))} "
         f"--workdir={shlex.quote(str(folder.path))}"
     )
-
-
-@contextlib.contextmanager
-def _profile(folder: RunFolder | None) -> Iterator[None]:
-    """A trace that TensorBoard and Perfetto open, below the run folder."""
-    if folder is None:
-        yield
-        return
-    with jax.profiler.trace(str(folder.path), create_perfetto_trace=True):
-        yield

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 
 from jaxdl import train
+from jaxdl.metrics import DIRECTIONS
 from jaxdl.runs import plots, report, screen, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.machine import Machine
@@ -54,8 +55,7 @@ def finish(
     train_rows = [row for row in history if row["split"] == "train"]
     at_best = [row for row in train_rows if row["step"] == best_step] or train_rows[-1:]
     if at_best:
-        drop = ("step", "split")
-        metrics["train"] = {k: v for k, v in at_best[0].items() if k not in drop}
+        metrics["train"] = {k: v for k, v in at_best[0].items() if k in DIRECTIONS}
     write(experiment, folder, machine, fitted, recorder, metrics, baselines)
     report.write_report(folder)
     screen.result_table(values, baselines, machine.task.headline, folder.report)

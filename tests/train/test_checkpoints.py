@@ -1,0 +1,98 @@
+"""Checkpoints: latest and best both survive; what does not fit is refused."""
+
+import jax.numpy as jnp
+import pytest
+
+from jaxdl import optimizers, train
+from jaxdl.train.progress import start
+from tests.train.problems import bits, state
+
+RULE = train.Rule("loss")
+
+
+def filled(number):
+    first = state(ema_decay=0.5)
+    return first.replace(step=jnp.asarray(number, jnp.int32))
+
+
+def saved(folder, steps, best_step):
+    progress = start(RULE, filled(0)).replace(best_step=jnp.asarray(best_step))
+    with train.Checkpoints(folder) as checkpoints:
+        for number in steps:
+            best = best_step if number >= best_step else -1
+            checkpoints.save(number, filled(number), progress, {"n": number}, best)
+    return progress
+
+
+def test_the_two_newest_and_the_best_are_kept(tmp_path):
+    saved(tmp_path, [10, 20, 30, 40, 50], best_step=20)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [20, 40, 50]
+
+
+def test_restores_every_bit(tmp_path):
+    progress = saved(tmp_path, [10], best_step=10)
+    totals = {"loss": [0.1 + 0.2, float("inf")]}
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(20, filled(20), progress, totals, 10)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(filled(0), progress)
+    assert restored.step == 20
+    assert bits(restored.state) == bits(filled(20))
+    assert bits(restored.progress) == bits(progress)
+    assert restored.totals == totals
+
+
+def test_the_best_is_read_without_a_template(tmp_path):
+    saved(tmp_path, [10, 20, 30, 40], best_step=20)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        number, best = checkpoints.read_best()
+    assert number == 20
+    assert bits(best["params"]) == bits(filled(20).params)
+    assert bits(best["ema"]) == bits(filled(20).ema)
+
+
+def test_an_empty_folder_restores_nothing(tmp_path):
+    with train.Checkpoints(tmp_path / "none") as checkpoints:
+        assert checkpoints.restore(filled(0), start(RULE, filled(0))) is None
+        assert checkpoints.read_best() is None
+        assert checkpoints.steps() == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_leaving_waits_until_all_is_on_disk(tmp_path):
+    saved(tmp_path, [10], best_step=10)
+    assert (tmp_path / "10").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (lambda s: s.replace(params={"w": jnp.ones(2)}), "params/w is absent there"),
+        (lambda s: s.replace(ema=None), "ema/.* and absent here"),
+        (
+            lambda s: state(optimizers.make("adam"), ema_decay=0.5),
+            "opt_state/.*absent there",
+        ),
+        (
+            lambda s: s.replace(step=jnp.zeros((), jnp.float32)),
+            r"step is int32\[\] there and float32\[\] here",
+        ),
+    ],
+)
+def test_another_structure_is_refused_in_one_line(tmp_path, other, message):
+    progress = saved(tmp_path, [10], best_step=10)
+    with (
+        train.Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(ValueError, match=message) as error,
+    ):
+        checkpoints.restore(other(filled(0)), progress)
+    assert "\n" not in str(error.value)
+
+
+def test_a_step_saved_twice_is_left_alone(tmp_path):
+    progress = saved(tmp_path, [10], best_step=10)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(10, filled(99), progress, None, 10)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert int(checkpoints.restore(filled(0), progress).state.step) == 10

@@ -1,0 +1,201 @@
+"""The loop: nothing is lost, the best is kept, figures do not depend on the way."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxdl import optimizers, parallel, train
+from jaxdl.metrics import value as value_of
+from tests.train.problems import OBJECTIVE, batch, bits, state, step
+
+OPTIMIZER = optimizers.make("adam")
+STEPS = 24
+SINGLE = jax.jit(step(OPTIMIZER))
+BLOCK = jax.jit(parallel.scan(step(OPTIMIZER)))
+EVALUATION = jax.jit(train.make_evaluation(OBJECTIVE))
+
+
+def evaluate(now):
+    return train.evaluate(EVALUATION, now, [batch(1000), batch(1001)])
+
+
+def fit(first=None, checkpoints=None, steps=STEPS, log=None, **options):
+    rows = [] if log is None else log
+    watch = train.Watch(
+        metrics=lambda at, split, values: rows.append((at, split, dict(values))),
+        restored=lambda at, _: rows.__setitem__(
+            slice(None), [row for row in rows if row[0] <= at]
+        ),
+    )
+    defaults = {
+        "way": lambda _: SINGLE,
+        "evaluate": evaluate,
+        "evaluate_every": 6,
+        "watch": watch,
+    }
+    return train.fit(
+        state(OPTIMIZER) if first is None else first,
+        step(OPTIMIZER),
+        batch,
+        steps=steps,
+        checkpoints=checkpoints,
+        **{**defaults, **options},
+    )
+
+
+def after(count):
+    """Interrupt after so many dispatches."""
+    calls = iter(range(1, 10_000))
+    return lambda: next(calls) >= count
+
+
+def test_trains_and_returns_where_it_ended():
+    result = fit()
+    assert (result.status, result.step) == ("completed", STEPS)
+    assert evaluate(result.state)["loss"] < evaluate(state(OPTIMIZER))["loss"]
+
+
+def test_the_state_given_is_not_consumed():
+    first = state(OPTIMIZER)
+    before = bits(first)
+    fit(first, way=lambda step: jax.jit(step, donate_argnums=0))
+    assert bits(first) == before
+
+
+@pytest.mark.parametrize("stops", [[1], [5], [6], [3, 4, 11], [13, 1, 1]])
+def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path, stops):
+    expected_log: list = []
+    with train.Checkpoints(tmp_path / "one") as checkpoints:
+        expected = fit(checkpoints=checkpoints, log=expected_log)
+    log: list = []
+    for stop in stops:
+        with train.Checkpoints(tmp_path / "two") as checkpoints:
+            result = fit(checkpoints=checkpoints, log=log, interrupted=after(stop))
+        assert result.status == "interrupted"
+    with train.Checkpoints(tmp_path / "two") as checkpoints:
+        result = fit(checkpoints=checkpoints, log=log)
+    assert bits(result.state) == bits(expected.state)
+    assert bits(result.progress) == bits(expected.progress)
+    assert bits(result.best) == bits(expected.best)
+    assert json.dumps(log) == json.dumps(expected_log)
+
+
+@pytest.mark.parametrize("size", [2, 4, 5, 8])
+def test_blocks_give_the_figures_of_single_steps(size):
+    """Blocks end at checks; what does not fill one goes step by step."""
+    expected: list = []
+    log: list = []
+    one = fit(log=expected)
+    several = fit(log=log, block_way=lambda _: BLOCK, steps_per_call=size)
+    assert bits(several.state) == bits(one.state)
+    assert log == expected
+
+
+def worsening(turn):
+    """Validation that is best at step ``turn``."""
+
+    def measure(now):
+        return {"loss": abs(int(now.step) - turn) + 1.0, "accuracy": 0.5}
+
+    return measure
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_the_best_state_is_returned_not_the_last(tmp_path, on_disk):
+    reference = fit(steps=12, evaluate=None)
+    folder = tmp_path / "states"
+    with train.Checkpoints(folder) as checkpoints:
+        result = fit(
+            checkpoints=checkpoints if on_disk else None, evaluate=worsening(12)
+        )
+    assert int(result.progress.best_step) == 12
+    assert bits(result.best.params) == bits(reference.state.params)
+    assert bits(result.state.params) != bits(result.best.params)
+    if on_disk:
+        with train.Checkpoints(folder) as checkpoints:
+            step_number, best = checkpoints.read_best()
+        assert step_number == 12
+        assert bits(best["params"]) == bits(reference.state.params)
+
+
+def test_patience_stops_and_a_resumed_run_stays_stopped(tmp_path):
+    rule = train.Rule("loss", patience=2)
+    for _ in range(2):
+        with train.Checkpoints(tmp_path) as checkpoints:
+            result = fit(checkpoints=checkpoints, evaluate=worsening(6), rule=rule)
+        assert (result.status, result.step) == ("early_stopped", 18)
+        assert int(result.progress.best_step) == 6
+
+
+def test_plateau_lowers_the_rate_and_survives_a_resume(tmp_path):
+    rule = train.Rule("loss", plateau_patience=1, plateau_factor=0.5)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        fit(
+            checkpoints=checkpoints,
+            evaluate=worsening(6),
+            rule=rule,
+            interrupted=after(14),
+        )
+    with train.Checkpoints(tmp_path) as checkpoints:
+        result = fit(checkpoints=checkpoints, evaluate=worsening(6), rule=rule)
+    assert float(result.state.hyper["learning_rate"]) == pytest.approx(0.1 / 8)
+
+
+def test_a_step_that_is_not_finite_ends_the_run_and_harms_no_checkpoint(tmp_path):
+    def poisoned(at, count=None):
+        good = batch(at, count)
+        if at == 15:
+            good["inputs"][0] = np.nan
+        return good
+
+    stopping = step(OPTIMIZER, on_nonfinite="stop")
+    with train.Checkpoints(tmp_path) as checkpoints:
+        result = train.fit(
+            state(OPTIMIZER),
+            stopping,
+            poisoned,
+            steps=STEPS,
+            evaluate=evaluate,
+            evaluate_every=6,
+            checkpoints=checkpoints,
+        )
+    assert result.status == "failed"
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(result.state.params))
+    with train.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps()[-1] == 12
+
+
+def test_monitoring_what_is_not_measured_says_what_is():
+    with pytest.raises(ValueError, match="'f1'.*accuracy, loss"):
+        fit(rule=train.Rule("f1"))
+
+
+def test_a_state_of_the_readers_own_with_two_optimizers():
+    """Any pytree and any pure step: nothing of jaxdl's is needed."""
+    import optax
+
+    fast, slow = optax.sgd(0.1), optax.adam(0.01)
+
+    def own_step(state, batch):
+        def loss(params):
+            return jnp.mean((batch["inputs"] @ params["a"] - params["b"]) ** 2)
+
+        value, slope = jax.value_and_grad(loss)(state["params"])
+        a, first = fast.update(slope["a"], state["fast"])
+        b, second = slow.update(slope["b"], state["slow"])
+        params = optax.apply_updates(state["params"], {"a": a, "b": b})
+        state = {"params": params, "fast": first, "slow": second}
+        return state, {"loss": value_of(value)}
+
+    params = {"a": jnp.ones(5), "b": jnp.ones(())}
+    own = {
+        "params": params,
+        "fast": fast.init(params["a"]),
+        "slow": slow.init(params["b"]),
+    }
+    result = train.fit(own, own_step, batch, steps=10)
+    assert result.status == "completed"
+    assert not np.allclose(result.state["params"]["a"], 1.0)
