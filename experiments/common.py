@@ -133,7 +133,7 @@ def learner(
 
 
 def _penalty(params: Any, numbers: Any) -> Any:
-    return objectives.l2(params, numbers["l2"])
+    return objectives.losses.l2(params, numbers["l2"])
 
 
 def layers(model: Any, create: Callable[[Any], train.State], shape: Any) -> list[Any]:

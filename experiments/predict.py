@@ -195,11 +195,9 @@ def main(settings: Settings) -> int:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
     for row in rows:
-        name = (
-            row["input"] if row["index"] is None else f"{row['input']}[{row['index']}]"
-        )
+        at = "" if row["index"] is None else f"[{row['index']}]"
         shown = (f"{p['class']} {p['probability']:.2%}" for p in row["probabilities"])
-        print(f"{name}: {row['class']} ({', '.join(shown)})")
+        print(f"{row['input']}{at}: {row['class']} ({', '.join(shown)})")
     return 0
 
 

@@ -27,16 +27,16 @@ _ROOMS = (
 
 if TYPE_CHECKING:
     from jaxdl import (
-        batch,
-        data,
-        layers,
-        metrics,
-        models,
-        objectives,
-        optimizers,
-        parallel,
-        runs,
-        train,
+        batch as batch,
+        data as data,
+        layers as layers,
+        metrics as metrics,
+        models as models,
+        objectives as objectives,
+        optimizers as optimizers,
+        parallel as parallel,
+        runs as runs,
+        train as train,
     )
 
 

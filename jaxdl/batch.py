@@ -72,8 +72,7 @@ def mask_of(batch: Batch) -> Float[Array, " batch"]:
     return jnp.ones((size(batch),), jnp.float32)
 
 
-@struct.dataclass
-class Context:
+class Context(struct.PyTreeNode):
     """What a model is told of the batch besides its inputs.
 
     Attributes:

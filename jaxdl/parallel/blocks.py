@@ -27,7 +27,8 @@ def automatic_block(
       boundary: steps between checks; blocks never cross them.
     """
     if jax.default_backend() == "cpu":
-        jaxpr = jax.make_jaxpr(step)(state, batch)
+        # Traced by jit, which remembers: compiling the step traces it no second time.
+        jaxpr = jax.jit(step).trace(state, batch).jaxpr
         if any(name.startswith("conv_general") for name in primitives(jaxpr.jaxpr)):
             return 1
     return max(n for n in range(1, LARGEST + 1) if max(boundary, 1) % n == 0)

@@ -67,13 +67,14 @@ def placement(
             whole=lambda tree: jax.device_put(tree, devices[0]),
         )
     mesh = ways.data_mesh(devices)
-    spread = {"data": ways.sharded, "pmap": _pmap}[name]
+    spread: Any = ways.sharded if name == "data" else _pmap
     return Placement(
         name=name,
         devices=devices,
         step=partial(spread, mesh=mesh),
         block=lambda step: spread(ways.scan(step), mesh=mesh, axis=1),
-        evaluation=jax.jit,  # of global arrays: XLA follows where they lie
+        # Of global arrays: XLA follows where they lie.
+        evaluation=lambda function: ways.one_at_a_time(jax.jit(function), devices),
         put=lambda batch, axis: jax.device_put(batch, ways.split(mesh, axis)),
         whole=lambda tree: jax.device_put(tree, ways.replicated(mesh)),
     )

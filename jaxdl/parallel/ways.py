@@ -79,7 +79,7 @@ def pmap(
     def run(state: PyTree, batch: Batch) -> tuple[PyTree, Any]:
         return mapped(state, jax.tree.map(lambda x: _cut(x, len(devices), axis), batch))
 
-    return run
+    return one_at_a_time(run, devices)
 
 
 def _cut(x: Any, parts: int, axis: int) -> Any:
@@ -134,6 +134,25 @@ def sharded(
     def run(state: PyTree, batch: Batch) -> tuple[PyTree, Any]:
         check_divides(jax.tree.leaves(batch)[0].shape[axis], mesh.size)
         return compiled(state, batch)
+
+    return one_at_a_time(run, list(mesh.devices.flat))
+
+
+def one_at_a_time(
+    function: Callable[..., Any], devices: Sequence[jax.Device]
+) -> Callable[..., Any]:
+    """The function, waiting for its result where several CPU devices compute it.
+
+    Virtual CPU devices share one pool of threads, and a sum over devices holds a
+    thread until all have come to it. With a second program in flight the threads
+    can all be held by devices that wait for one another: XLA ends the process
+    after 40 seconds.
+    """
+    if len(devices) < 2 or devices[0].platform != "cpu":
+        return function
+
+    def run(*arguments: Any) -> Any:
+        return jax.block_until_ready(function(*arguments))
 
     return run
 

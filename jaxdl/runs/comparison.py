@@ -65,6 +65,8 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
 
     Values that are zero or not finite have no place there and are left out.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(5.4 * len(panels), 4.2)
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
@@ -78,7 +80,7 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
         axes.grid(visible=True, color="#dddddd", linewidth=0.6)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         # Below: inside it would lie on a line, wherever lines run level.
         axes.legend(
             frameon=False,

@@ -157,6 +157,7 @@ def _train(
 def resume_command(experiment: str, folder: RunFolder) -> str:
     """What to type to go on with a run."""
     return (
-        f"python -m experiments.{experiment} --flagfile={shlex.quote(str(folder.flags))} "
+        f"python -m experiments.{experiment} "
+        f"--flagfile={shlex.quote(str(folder.flags))} "
         f"--workdir={shlex.quote(str(folder.path))}"
     )

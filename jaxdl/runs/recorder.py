@@ -55,10 +55,10 @@ class Recorder:
         self._log.close()
         jax.monitoring.unregister_event_duration_listener(self._heard)
 
-    def _heard(self, event: str, seconds: float, **_: Any) -> None:
+    def _heard(self, event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILED:
-            self.compile_seconds += seconds
-            self._spent["compile"] += seconds
+            self.compile_seconds += duration_secs
+            self._spent["compile"] += duration_secs
 
     @property
     def watch(self) -> train.Watch:

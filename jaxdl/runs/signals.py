@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass
@@ -33,7 +34,7 @@ def catch() -> Iterator[Caught]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    before = {}
+    before: dict[int, Any] = {}
 
     def note(number: int, _frame: object) -> None:
         caught.number = number

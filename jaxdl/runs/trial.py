@@ -2,7 +2,6 @@
 
 import jax
 
-from jaxdl import train
 from jaxdl.runs import screen
 from jaxdl.runs.machine import Machine
 from jaxdl.train.task import Plan, Task, layout

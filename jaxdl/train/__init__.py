@@ -1,7 +1,7 @@
 """Training: state, step, progress, evaluation, checkpoints and the loop."""
 
 from jaxdl.train.checkpoints import Checkpoints, Restored
-from jaxdl.train.evaluation import evaluate, make_evaluation, predict
+from jaxdl.train.evaluation import evaluate, make_evaluation, measure, predict
 from jaxdl.train.loop import Fitted, Watch, fit
 from jaxdl.train.progress import Progress, Rule, observe
 from jaxdl.train.state import State, create_state, evaluation_params
@@ -23,6 +23,7 @@ __all__ = [
     "fit",
     "make_evaluation",
     "make_step",
+    "measure",
     "observe",
     "predict",
     "scheduled",

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxdl import metrics as measure
 from jaxdl.batch import Batch
-from jaxdl.metrics import Mean
+from jaxdl.metrics import Mean, accumulate, read
 from jaxdl.train.state import State, evaluation_params
 from jaxdl.train.step import Metrics, Objective
 
@@ -47,10 +46,19 @@ def evaluate(
     results = [evaluation(state, batch) for batch in batches]
     if not results:
         raise ValueError("there is no batch to evaluate: the split is empty.")
-    totals = None
+    totals: dict[str, Any] = {}
     for result in jax.device_get(results):
-        totals = measure.accumulate(totals, result, stacked=False)
-    return measure.read(totals)
+        totals = accumulate(totals or None, result, stacked=False)
+    return read(totals)
+
+
+def measure(
+    objective: Objective, batches: Iterable[Batch]
+) -> Callable[[Any], dict[str, Any]]:
+    """State to metrics over batches that may be gone through again and again: what
+    ``fit`` takes as ``evaluate``."""
+    evaluation = jax.jit(make_evaluation(objective))
+    return lambda state: evaluate(evaluation, state, batches)
 
 
 def predict(

@@ -55,8 +55,7 @@ class Rule:
             )
 
 
-@struct.dataclass
-class Progress:
+class Progress(struct.PyTreeNode):
     """The running memory of ``observe``.
 
     Attributes:
@@ -94,7 +93,10 @@ def start(rule: Rule, state: State) -> Progress:
 
 
 def observe(
-    rule: Rule, progress: Progress, value: Float[Array, ""], step: Int[Array, ""]
+    rule: Rule,
+    progress: Progress,
+    value: float | Float[Array, ""],
+    step: int | Int[Array, ""],
 ) -> Progress:
     """Progress after a validation check; a value that is not finite is no gain."""
     sign = 1.0 if rule.mode == "min" else -1.0

@@ -10,8 +10,7 @@ from flax import struct
 from jaxtyping import Array, Int, Key, PyTree
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """What a training step reads and replaces.
 
     Attributes:

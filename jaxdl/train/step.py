@@ -216,9 +216,11 @@ def _mean_over_devices(tree: PyTree) -> PyTree:
         return tree
     devices = sum_over_devices(1)
     return jax.tree.map(
-        lambda x: sum_over_devices(x) / devices
-        if jnp.issubdtype(x.dtype, jnp.floating)
-        else x,
+        lambda x: (
+            sum_over_devices(x) / devices
+            if jnp.issubdtype(x.dtype, jnp.floating)
+            else x
+        ),
         tree,
     )
 

@@ -89,7 +89,11 @@ def plain(options=None, **numbers):
 def raw(tree):
     """Arrays of a state, keys as their bits."""
     return [
-        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+        np.asarray(
+            jax.random.key_data(x)
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+            else x
+        )
         for x in jax.tree.leaves(tree)
     ]
 
@@ -154,7 +158,8 @@ def test_vmap_over_dropout_rates_equals_separate_runs():
 
 @pytest.mark.parametrize("count", [1, 4, 8])
 @pytest.mark.parametrize(
-    ("name", "block"), [("pmap", False), ("data", False), ("pmap", True), ("data", True)]
+    ("name", "block"),
+    [("pmap", False), ("data", False), ("pmap", True), ("data", True)],
 )
 def test_devices_equal_one(reference, name, count, block):
     optimizer, step = learner()
