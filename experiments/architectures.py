@@ -40,7 +40,7 @@ COLUMNS = (
     "training loss at the end",
     "validation accuracy",
     "test accuracy",
-    "what was seen",
+    "what was seen (gradient: first / last layer, at the start)",
 )
 CAPTIONS = {
     "training_curves.png": "Training loss over the steps: the mean over the seeds, "
@@ -137,7 +137,8 @@ def _initializers(settings: Settings, data: data_room.Dataset) -> Family:
         title=f"Initializers of a {len(hidden) + 1}-layer ReLU network",
         about=f"{'-'.join(map(str, sizes))}, SGD at {settings.mlp_rate:g}, "
         f"{settings.mlp_steps} steps of {settings.batch_size} examples of "
-        f"{data.name}, {_seeds(settings)}, all as one vmapped program",
+        f"{data.name}, {_seeds(settings)}, all as one vmapped program; "
+        "normal is N(0, 1), normal:S has standard deviation S",
         networks={
             name: _network(data, mlp(initializer=name), sgd, settings.mlp_rate)
             for name in _names(settings.initializers)
@@ -261,12 +262,12 @@ def _row(name: str, outcome: Outcome, hidden_units: bool) -> list[str]:
     """A row of the table; ``hidden_units`` adds what became of them."""
     first, last = outcome.gradients[:, 0].mean(), outcome.gradients[:, -1].mean()
     seen = [
-        f"loss at start {outcome.start.mean():.4g}",
-        f"gradient at start, first / last layer {first:.2g} / {last:.2g}",
+        f"starts at loss {outcome.start.mean():.4g}",
+        f"gradient {first:.2g} / {last:.2g}",
     ]
     lost = outcome.at[~np.isfinite(outcome.curve).all(axis=0)]
     if lost.size:
-        seen.append(f"loss not finite by step {lost[0]}")
+        seen.append(f"not finite by step {lost[0]}")
     elif hidden_units:
         same = "identical" if outcome.identical.all() else "differ"
         seen.append(f"hidden units {same}, {outcome.dead.mean():.0%} dead")

@@ -31,10 +31,12 @@ class Settings(flags.TrainingSettings):
 
     model: str = option("cnn", f"one of {', '.join(models.MODELS)}")
     epochs: int = option(60, "passes over the training part", same_run=True)
+    batch_size: int = option(64, "examples a step, over all devices")
+    learning_rate: float = option(2e-3, "peak learning rate")
     schedule: str = option("cosine", "learning-rate schedule, or plateau")
     dropout: float = option(0.2, "dropout rate")
     monitor: str = option("accuracy", "validation metric that decides what is best")
-    augment: str = option("", "e.g. shift=1,rotation=10,flip,mixup=0.2; empty: none")
+    augment: str = option("shift=1", "e.g. shift=2,rotation=10,flip,mixup=0.2; none")
     image_size: int = option(0, "resize images to this many pixels a side; 0: as is")
     activation: str = option("", "activation; empty takes the model's own")
     init: str = option("auto", "initializer: auto, zeros, normal:STD, xavier, he...")
@@ -102,7 +104,7 @@ def _arguments(settings: Settings, classes: int) -> dict[str, Any]:
     if settings.activation:
         arguments["activation"] = settings.activation
     if settings.init != "auto":
-        arguments["init"] = settings.init
+        arguments["initializer"] = settings.init
     if settings.batch_norm:
         if settings.batch_norm not in ("true", "false"):
             raise ValueError(

@@ -117,6 +117,7 @@ def _train(
     validation = machine.passes(machine.task.data.validation)
     with (
         signals.catch() as caught,
+        machine.feed,
         train.Checkpoints(folder.states) as checkpoints,
         profiled(recorder.watch, folder.path if request.profile else None) as watch,
     ):

@@ -96,7 +96,7 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
 
 def _best(folder: RunFolder, model: Any, shape: Sequence[int]) -> tuple[int, Any, Any]:
     """Step, parameters and model state of the best checkpoint, checked."""
-    with Checkpoints(folder.states) as checkpoints:
+    with Checkpoints(folder.states, read_only=True) as checkpoints:
         found = checkpoints.read_best()
     if found is None:
         raise FileNotFoundError(f"{folder.states} holds no checkpoint")

@@ -18,7 +18,9 @@ def decide(
     identity: Mapping[str, Any],
     length: Mapping[str, Any],
 ) -> str:
-    """ "new", "continue" or "finished"; reads and writes nothing else.
+    """Whether to begin ("new"), go on ("continue") or do nothing ("finished").
+
+    Writes nothing.
 
     Args:
       path: the run folder asked for.

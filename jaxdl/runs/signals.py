@@ -34,7 +34,7 @@ def catch() -> Iterator[Caught]:
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    before: dict[int, Any] = {}
+    before: dict[Any, Any] = {}
 
     def note(number: int, _frame: object) -> None:
         caught.number = number

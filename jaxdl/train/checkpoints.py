@@ -5,12 +5,12 @@ and the running sums of the training metrics: all that decides what comes next.
 """
 
 import json
+import logging as standard_logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from absl import logging
 from jaxtyping import PyTree
 
 
@@ -31,9 +31,11 @@ class Checkpoints:
     that takes the later of two equal values and knows no ``min_delta``.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """``folder`` is where the steps lie; it is made at the first save."""
+    def __init__(self, folder: str | Path, *, read_only: bool = False) -> None:
+        """``folder`` is where the steps lie; it is made at the first save. With
+        ``read_only`` nothing in it is changed."""
         self.folder = Path(folder).resolve()
+        self.read_only = read_only
         self._manager: Any = None  # opened late: importing Orbax takes a while
         self._best_step = -1
 
@@ -66,8 +68,9 @@ class Checkpoints:
                     preservation_policy=policies.AnyPreservationPolicy(
                         [policies.LatestN(2), Best()]
                     ),
-                    cleanup_tmp_directories=True,
-                    create=True,
+                    cleanup_tmp_directories=not self.read_only,
+                    create=not self.read_only,
+                    read_only=self.read_only,
                 ),
                 item_names=("state", "progress", "about"),
             )
@@ -167,7 +170,9 @@ class Checkpoints:
         if not steps:
             return None
         manager = self._open()
-        raw = ocp.args.StandardRestore()
+        # Wherever it was saved from, it is read onto one device.
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        raw = ocp.args.StandardRestore(fallback_sharding=here)
         progress = manager.restore(steps[-1], args=_only(progress=raw)).progress
         best = int(progress["best_step"])
         step = best if best in steps else steps[-1]
@@ -211,10 +216,14 @@ def _abstract(tree: PyTree) -> PyTree:
 
 
 def _quiet() -> None:
-    """Orbax logs a dozen lines a save at INFO through absl; keep its warnings."""
-    import logging as standard
+    """Leave Orbax's dozen log lines a save out, harmless warnings among them: what
+    goes wrong it raises."""
+    logger = standard_logging.getLogger("absl")
+    if _from_orbax not in logger.filters:
+        logger.addFilter(_from_orbax)
 
-    for name in ("orbax", "absl"):
-        if standard.getLogger(name).getEffectiveLevel() < standard.WARNING:
-            standard.getLogger(name).setLevel(standard.WARNING)
-    logging.set_stderrthreshold("warning")
+
+def _from_orbax(record: standard_logging.LogRecord) -> bool:
+    """False for what a log leaves out."""
+    ours = "orbax" not in record.pathname
+    return ours or record.levelno >= standard_logging.ERROR

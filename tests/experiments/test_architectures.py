@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ import pytest
 
 from experiments import architectures
 from jaxdl import data as data_room
-from jaxdl import train
+from jaxdl import models, train
 
 TINY = architectures.Settings(
     initializers="zeros,normal,normal:0.01,xavier,he",
@@ -19,7 +21,7 @@ TINY = architectures.Settings(
     mlp_steps=20,
     mlp_rate=0.05,
     depths="20",
-    resnet_steps=2,
+    resnet_steps=3,
     batch_size=32,
     seeds=2,
 )
@@ -37,7 +39,11 @@ def initializers(digits):
     return architectures.train_family(data, family, say=lambda line: None)
 
 
-def test_command_leaves_a_complete_run_folder(tmp_path, capsys):
+def test_command_leaves_a_complete_run_folder(tmp_path, capsys, monkeypatch):
+    # A ResNet-20 compiles for half a minute; its small sibling says as much here.
+    small = partial(models.ResNet, stages=(1, 1), channels=4)
+    monkeypatch.setitem(models.MODELS, "resnet20", small)
+    monkeypatch.setitem(models.MODELS, "plain20", partial(small, shortcut="none"))
     folder = tmp_path / "run"
     settings = dataclasses.replace(TINY, seeds=1, workdir=str(folder), json=True)
     assert architectures.main(settings) == 0
@@ -90,10 +96,10 @@ def test_spread_by_layer_is_what_theory_says(initializers):
 def test_members_of_one_program_equal_separate_runs(digits, initializers):
     """5e-5 relative: XLA may sum in another order where members are batched."""
     data, (family, _) = digits
-    for name in ("zeros", "normal:0.01", "xavier", "he"):
+    for name in ("normal:0.01", "he"):
         network = family.networks[name]
         for seed in range(family.seeds):
-            rows = []
+            rows: list[tuple[int, str, Any]] = []
             train.fit(
                 jax.jit(network.create)(seed),
                 network.step,

@@ -1,0 +1,136 @@
+"""A run from the command line and from Python, and the folder it leaves."""
+
+import json
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import image_classification
+from experiments.saved import settings_of
+from jaxdl import models, runs
+from jaxdl.runs import writers
+from jaxdl.runs.folder import RunFolder
+from jaxdl.runs.machine import Machine
+from tests.experiments.shared import command
+
+SUMMARY = [
+    "experiment",
+    "status",
+    "step",
+    "best_step",
+    "monitor",
+    "metrics",
+    "baselines",
+    "parameters",
+    "examples_per_second",
+    "compile_seconds",
+    "wall_seconds",
+]
+PICTURES = {"confusion_matrix.png", "learning_curves.png", "worst_images.png"}
+
+
+def check_folder(folder):
+    """Every path of a finished run is there, and says something."""
+    place = RunFolder(folder)
+    for path in (place.flags, place.model, place.environment, place.metrics):
+        assert path.stat().st_size > 0, path
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert [path for path in place.states.iterdir() if path.name.isdigit()]
+    assert {path.name for path in place.plots.iterdir()} >= PICTURES
+    assert place.report.read_text().startswith("<!")
+    summary = json.loads(place.summary.read_text())
+    assert list(summary) == SUMMARY
+    assert summary["status"] == "completed"
+    assert set(summary["metrics"]) == {"train", "validation", "test"}
+    assert {"loss", "accuracy", "precision", "recall", "f1"} <= set(
+        summary["metrics"]["test"]
+    )
+    assert set(summary["baselines"]) == {"majority", "logistic"}
+    rows = writers.read(place.metrics)
+    assert {row["split"] for row in rows} == {"train", "validation", "test"}
+    assert [row["split"] for row in rows].count("test") == 1
+    assert writers.read(place.speed)[0]["first_step_seconds"] > 0
+    return summary
+
+
+@pytest.mark.parametrize("model", ["logistic_regression", "mlp", "cnn"])
+def test_one_step_of_a_model_leaves_a_complete_folder(train, model):
+    folder = train(model=model, max_steps=1)
+    assert check_folder(folder)["step"] == 1
+    loaded = runs.load(folder)
+    assert (loaded.step, loaded.classes) == (1, ("row", "column", "diagonal"))
+    assert loaded(np.zeros((2, 6, 6, 1), np.uint8)).shape == (2, 3)
+
+
+def test_a_command_leaves_what_its_flagfile_repeats_to_the_byte(tmp_path):
+    once, again = tmp_path / "once", tmp_path / "again"
+    first = command(
+        "image_classification",
+        *("--model=mlp", "--max_steps=5", "--evaluate_every=2", "--augment=shift=1"),
+        f"--workdir={once}",
+    )
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert f"run {once}" in first.stdout
+    assert "| majority" in first.stdout
+    check_folder(once)
+    second = command(
+        "image_classification", f"--flagfile={once}/flags.txt", f"--workdir={again}"
+    )
+    assert second.returncode == 0, second.stderr
+    assert (again / "metrics.jsonl").read_bytes() == (
+        once / "metrics.jsonl"
+    ).read_bytes()
+    assert (again / "flags.txt").read_bytes() == (once / "flags.txt").read_bytes()
+
+
+def test_a_task_is_built_and_stepped_from_python(settings):
+    task, plan = image_classification.build(settings(model="logistic_regression"))
+    machine = Machine.of(task, plan)
+    state, metrics = jax.jit(task.step)(machine.state(), machine.feed(0))
+    assert int(state.step) == 1
+    assert float(metrics["loss"].count) == plan.batch_size
+    values = machine.measure(state, machine.passes(task.data.validation))
+    assert set(values) == {"loss", "accuracy"}
+    outputs = machine.outputs(state, machine.passes(task.data.test))
+    assert outputs.shape == (task.data.test.size, 3)
+    assert np.allclose(outputs.sum(1), 1, atol=1e-5)
+
+
+def test_settings_come_back_from_the_flagfile_as_they_went(train, settings):
+    changes = {"epochs": 1, "learning_rate": 1e-7, "l2": 0.1, "augment": "flip"}
+    folder = train(**changes)
+    found = settings_of(RunFolder(folder), image_classification.Settings)
+    assert found == settings(**changes)
+
+
+# A ResNet-20 compiles for half a minute where its small sibling takes a few seconds.
+SMALL = partial(models.ResNet, stages=(1, 1), channels=4)
+
+
+@pytest.mark.parametrize(
+    "resnet", [SMALL, pytest.param(models.MODELS["resnet20"], marks=pytest.mark.slow)]
+)
+def test_a_dry_run_of_resnet20_computes_and_saves_nothing(
+    settings, tmp_path, monkeypatch, capsys, resnet
+):
+    monkeypatch.setitem(models.MODELS, "resnet20", resnet)
+    monkeypatch.chdir(tmp_path)
+    asked = settings(model="resnet20", dry_run=True, workdir=str(tmp_path / "run"))
+    assert image_classification.main(asked) == 0
+    shown = capsys.readouterr().out
+    assert "one step: loss" in shown
+    assert "one check: " in shown
+    assert "memory in all" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_a_workdir_goes_below_checkpoints(
+    settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert image_classification.main(settings(max_steps=1)) == 0
+    (folder,) = (tmp_path / "checkpoints" / "image_classification").iterdir()
+    assert (folder / "summary.json").is_file()
