@@ -83,7 +83,7 @@ def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
     """Step and state of the best check of a run, on the devices."""
     state = machine.state()
     progress = start(machine.plan.rule, state)
-    with train.Checkpoints(folder.states) as checkpoints:
+    with train.Checkpoints(folder.states, read_only=True) as checkpoints:
         found = checkpoints.restore(state, progress)
         best = -1 if found is None else int(found.progress.best_step)
         if found is not None and best not in (-1, found.step):

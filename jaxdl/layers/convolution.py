@@ -36,9 +36,9 @@ def _xla(x: Images, kernel: Kernel, geometry: Geometry) -> Maps:
     axes = SPATIAL_AXES[x.ndim - 2]
     pads = geometry.pads
     if any(sum(p) >= k for p, k in zip(pads, kernel.shape, strict=False)):
-        # Padding that enlarges the image: XLA on CPU would take the kernel gradient
-        # as a convolution of the output's gradient by the smaller image, by a path
-        # without vectors: 128x14x14x32->32 k3 padding 2 took some 600 ms, so 15.
+        # Padding that enlarges the image sends XLA's kernel gradient on CPU down a
+        # slow path, smaller image and larger gradient changing places: one such
+        # convolution of deep_cnn made its step 690 ms of processor time, now 165.
         x, pads = jnp.pad(x, ((0, 0), *pads, (0, 0))), ((0, 0),) * len(pads)
     return lax.conv_general_dilated(
         x,
@@ -101,35 +101,25 @@ class Choice(NamedTuple):
     kernel_gradient: str = "xla"
 
 
-# The rule behind "auto": the first row that matches backend and most input channels
-# gives the lowering. Measured with jax 0.10.1 and 0.12.0 on two CPU cores, the
-# minimum of six interleaved rounds, in ms (jax 0.10.1 first):
+XLA = Choice()
+
+# What "auto" stands for: a fixed rule, never a timing. It is XLA everywhere, since
+# what wins alone need not win in a step. Measured on two CPU cores, the best of six
+# interleaved rounds, in ms with jax 0.10.1 | 0.12.0:
 #
-#   kernel gradient          xla          im2col       shifted
+#   kernel gradient alone    xla          im2col       shifted
 #   128x28x28x1->30 k5       5.5 | 6.8    2.5 | 2.7    13  | 15
 #   64x32x32x3->16 k3        2.4 | 2.5    2.6 | 2.2    2.3 | 2.7
 #   64x32x32x16->16 k3       12  | 6.5    30  | 28     19  | 16
 #   128x14x14x32->64 k3      28  | 17     29  | 29     12  | 9.5
 #   64x8x8x64->64 k3         2.9 | 2.0    4.1 | 5.7    5.0 | 4.2
 #
-# Forward and input gradient: xla is as fast as any or faster from 16 input channels
-# on (128x14x14x32->64: 3.6 and 3.7, im2col 21 and 9.8, shifted 25 and 5.7), and the
-# first layer of a network needs no input gradient. Only the clear and steady gain is
-# taken: the kernel gradient of greyscale images.
-AUTO: tuple[tuple[str, int, Choice], ...] = (
-    ("cpu", 1, Choice(kernel_gradient="im2col")),
-)
-
-
-XLA = Choice()
-
-
-def choose(backend: str, input_channels: int, groups: int) -> Choice:
-    """The lowering "auto" stands for: a fixed rule, never a timing."""
-    for rule_backend, most_channels, choice in AUTO:
-        if backend == rule_backend and input_channels <= most_channels and groups == 1:
-            return choice
-    return XLA
+# Forward and input gradient are quickest by XLA from 16 input channels on. But the
+# whole step of simple_cnn with im2col for its first kernel gradient took 36 to 41
+# ms of processor time against 24 to 30 on 0.10.1 (27 to 37 against 26 to 31 on
+# 0.12), and of deep_cnn with shifted for those of 32 channels 204 against 165 (192
+# against 167): the expanded images travel through memory between the two passes.
+AUTO = XLA
 
 
 def convolve(
@@ -178,8 +168,8 @@ class Conv(nn.Module):
         (before, after) pair an axis.
       feature_group_count: groups of channels that do not see each other; the number
         of input channels makes the convolution depthwise.
-      lowering: "auto" (a fixed rule by backend and shape), "xla", "im2col" or
-        "shifted". Values agree to rounding, speeds don't.
+      lowering: "auto" (a fixed rule), "xla", "im2col", "shifted", or a ``Choice`` of
+        one each for value and gradients. Values agree to rounding, speeds don't.
       dtype: of the computation; None infers it from input and parameters.
 
     Raises:
@@ -194,7 +184,7 @@ class Conv(nn.Module):
     dilation: int | Sequence[int] = 1
     feature_group_count: int = 1
     use_bias: bool = True
-    lowering: str = "auto"
+    lowering: str | Choice = "auto"
     dtype: Dtype | None = None
     param_dtype: Dtype = jnp.float32
     kernel_init: Initializer = nn.initializers.lecun_normal()
@@ -216,19 +206,20 @@ class Conv(nn.Module):
             bias = self.param("bias", self.bias_init, bias_shape, self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         geometry = Geometry(strides, pads, dilation, groups)
-        y = convolve(x, kernel, geometry, self._choice(x.shape[-1]))
+        y = convolve(x, kernel, geometry, self._choice())
         return y if bias is None else y + bias
 
-    def _choice(self, input_channels: int) -> Choice:
+    def _choice(self) -> Choice:
         if self.lowering == "auto":
-            groups = self.feature_group_count
-            return choose(jax.default_backend(), input_channels, groups)
-        if self.lowering not in LOWERINGS:
-            raise ValueError(
-                f"unknown lowering {self.lowering!r}: give auto, "
-                + ", ".join(sorted(LOWERINGS))
-            )
-        return Choice(*(self.lowering,) * 3)
+            return AUTO
+        names = (
+            (self.lowering,) * 3 if isinstance(self.lowering, str) else self.lowering
+        )
+        for name in names:
+            if name not in LOWERINGS:
+                known = ", ".join(LOWERINGS)
+                raise ValueError(f"unknown lowering {name!r}: give auto, {known}")
+        return Choice(*names)
 
 
 def _check(x: Images, window: tuple[int, ...], features: int, groups: int) -> None:

@@ -12,6 +12,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 
 from experiments import image_classification
+from jaxdl.runs import outcome
 from tests.experiments.shared import digest, stripes
 
 
@@ -70,3 +71,11 @@ def trained(train):
     before = digest(folder)
     yield folder
     assert digest(folder) == before
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Runs draw nothing: that is half of a short run's time, and tested elsewhere."""
+    figures = outcome.test
+    monkeypatch.setattr(outcome, "test", lambda *to: (figures(*to)[0], {}))
+    monkeypatch.setattr(outcome.plots, "learning_curves", lambda *_, **__: None)

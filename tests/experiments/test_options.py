@@ -12,6 +12,8 @@ from jaxdl.runs.folder import RunFolder, read_json
 from jaxdl.train.checkpoints import Checkpoints
 from tests.experiments.shared import digest, stripes
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def metrics(folder):
     return (folder / "metrics.jsonl").read_bytes()

@@ -99,6 +99,7 @@ def test_a_task_is_built_and_stepped_from_python(settings):
     assert np.allclose(outputs.sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_settings_come_back_from_the_flagfile_as_they_went(train, settings):
     changes = {"epochs": 1, "learning_rate": 1e-7, "l2": 0.1, "augment": "flip"}
     folder = train(**changes)
