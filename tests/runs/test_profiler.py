@@ -1,0 +1,34 @@
+"""A trace of some dispatches, not of all."""
+
+from jaxdl.runs import profiler
+from jaxdl.train import Watch
+
+
+def test_traces_from_the_third_dispatch_on_and_ends(tmp_path, monkeypatch):
+    calls, heard = [], []
+    monkeypatch.setattr(
+        profiler.jax.profiler, "start_trace", lambda *a, **k: calls.append("start")
+    )
+    monkeypatch.setattr(
+        profiler.jax.profiler, "stop_trace", lambda: calls.append("stop")
+    )
+    watch = Watch(timed=lambda what, seconds: heard.append(what))
+    with profiler.profiled(watch, tmp_path) as traced:
+        for number in range(30):
+            traced.timed("dispatch", 0.0)
+            traced.timed("data", 0.0)
+            started, ended = number >= 1, number >= 21
+            assert calls == ["start"] * started + ["stop"] * ended
+    assert calls == ["start", "stop"]
+    assert len(heard) == 60
+    calls.clear()
+    with profiler.profiled(watch, tmp_path) as traced:
+        for _ in range(3):
+            traced.timed("dispatch", 0.0)
+    assert calls == ["start", "stop"]
+
+
+def test_without_a_folder_the_watch_is_the_same():
+    watch = Watch()
+    with profiler.profiled(watch, None) as traced:
+        assert traced is watch
