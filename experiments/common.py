@@ -69,7 +69,7 @@ def plan(settings: TrainingSettings, examples: int) -> Plan:
         steps = min(steps, settings.max_steps) if steps else settings.max_steps
     if not steps:
         raise ValueError("--epochs and --max_steps are both 0: give one of them.")
-    check_every = settings.evaluate_every or max(1, examples // batch)
+    check_every = settings.evaluate_every or _an_epoch(examples, batch)
     plateau = settings.schedule == "plateau"
     return Plan(
         batch_size=batch,
@@ -86,6 +86,14 @@ def plan(settings: TrainingSettings, examples: int) -> Plan:
         parallel=settings.parallel,
         steps_per_call=steps_per_call(settings),
     )
+
+
+def _an_epoch(examples: int, batch: int) -> int:
+    """Steps of about a pass: whole blocks of steps, where it holds several, so that
+    a dispatch may hold more than one."""
+    steps = -(-examples // batch)
+    block = 16 if steps >= 160 else 4 if steps >= 16 else 1
+    return -(-steps // block) * block
 
 
 def hyper(settings: TrainingSettings) -> dict[str, float]:
@@ -106,7 +114,7 @@ def learner(
         settings.optimizer, weight_decay=settings.weight_decay
     )
     factor = optimizers.schedule(
-        settings.schedule, steps, warmup_steps=settings.warmup_steps
+        settings.schedule, steps, warmup_steps=settings.warmup_steps or None
     )
     step = train.make_step(
         objective,

@@ -37,10 +37,12 @@ class TrainingSettings:
     epochs: int = option(0, "passes over the training part", same_run=True)
     max_steps: int = option(0, "stop after so many steps; 0: epochs", same_run=True)
     batch_size: int = option(128, "examples a step, over all devices")
-    optimizer: str = option("adam", "optimizer name")
+    optimizer: str = option(
+        "adam", "sgd, momentum, adamw, lion, muon...; a wrong one lists all"
+    )
     learning_rate: float = option(1e-3, "peak learning rate")
-    schedule: str = option("constant", "learning-rate schedule name, or plateau")
-    warmup_steps: int = option(0, "steps of linear warm-up, for warmup_cosine")
+    schedule: str = option("constant", "learning-rate schedule; a wrong one lists all")
+    warmup_steps: int = option(0, "steps of linear warm-up; 0: as the schedule has it")
     weight_decay: float = option(0.0, "decoupled decay of weights, not biases or norms")
     l2: float = option(0.0, "L2 penalty on weights, added to the loss")
     clip_norm: float = option(0.0, "bound on the gradient's norm; 0: none")
@@ -51,7 +53,9 @@ class TrainingSettings:
     seed: int = option(0, "seed of parameters, batches and noise")
     split_seed: int = option(0, "seed of the splits")
     validation_fraction: float = option(0.0, "share for validation; 0: by size")
-    evaluate_every: int = option(0, "steps between validation checks; 0: an epoch")
+    evaluate_every: int = option(
+        0, "steps between validation checks; 0: about an epoch"
+    )
     save_every: int = option(0, "steps between checkpoints; 0: at checks, by time")
     patience: int = option(0, "checks without improvement before stopping; 0: never")
     monitor: str = option("loss", "validation metric that decides what is best")
@@ -92,7 +96,8 @@ def run(
     flag, path, file or value ends in one line and exit code 2; an error
     of the machine in one line and 1; ``--traceback`` shows where it came from.
     """
-    defaults = {f.name: f.default for f in dataclasses.fields(settings_class)}
+    fields: Any = settings_class
+    defaults = [field.name for field in dataclasses.fields(fields)]
     if any(a in ("--helpshort", "-helpshort", "--help", "-help") for a in sys.argv[1:]):
         print(help_text(name, settings_class, doc))
         sys.exit(0)
@@ -108,7 +113,7 @@ def run(
         return rest
 
     def call(rest: Sequence[str]) -> None:
-        given = {key: values[key].value for key in defaults}
+        given: dict[str, Any] = {key: values[key].value for key in defaults}
         given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
         if files:
             given[files] += tuple(rest[1:])
@@ -125,7 +130,7 @@ def run(
 
 
 def _define(settings_class: type) -> flags.FlagValues:
-    define = {
+    define: dict[type, Callable[..., Any]] = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,

@@ -33,13 +33,17 @@ class Settings(flags.TrainingSettings):
     epochs: int = option(60, "passes over the training part", same_run=True)
     batch_size: int = option(64, "examples a step, over all devices")
     learning_rate: float = option(2e-3, "peak learning rate")
-    schedule: str = option("cosine", "learning-rate schedule, or plateau")
+    schedule: str = option(
+        "cosine", "constant, step, exponential, linear, warmup_cosine, plateau"
+    )
     dropout: float = option(0.2, "dropout rate")
     monitor: str = option("accuracy", "validation metric that decides what is best")
     augment: str = option("shift=1", "e.g. shift=2,rotation=10,flip,mixup=0.2; none")
     image_size: int = option(0, "resize images to this many pixels a side; 0: as is")
     activation: str = option("", "activation; empty takes the model's own")
-    init: str = option("auto", "initializer: auto, zeros, normal:STD, xavier, he...")
+    initializer: str = option(
+        "auto", "initializer: auto, zeros, normal:STD, xavier, he..."
+    )
     batch_norm: str = option("", "true or false; empty takes the model's own")
     label_smoothing: float = option(0.0, "share of each target spread over all classes")
 
@@ -103,8 +107,8 @@ def _arguments(settings: Settings, classes: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {"classes": classes}
     if settings.activation:
         arguments["activation"] = settings.activation
-    if settings.init != "auto":
-        arguments["initializer"] = settings.init
+    if settings.initializer != "auto":
+        arguments["initializer"] = settings.initializer
     if settings.batch_norm:
         if settings.batch_norm not in ("true", "false"):
             raise ValueError(

@@ -41,11 +41,11 @@ def settings_of(folder: RunFolder, settings_class: type) -> Any:
         none of the flag's type.
     """
     fields = {field.name: field for field in dataclasses.fields(settings_class)}
-    values = {}
+    values: dict[str, Any] = {}
     for name, text in read_flagfile(folder.flags).items():
         if name not in fields:
             raise ValueError(f"{folder.flags} holds --{name}, which is no flag here.")
-        kind = type(fields[name].default)
+        kind: Any = type(fields[name].default)
         try:
             values[name] = _BOOLEANS[text] if kind is bool else kind(text)
         except (ValueError, KeyError):

@@ -62,7 +62,7 @@ BAD = {
     "schedule": ({"schedule": "cosin"}, "cosine"),
     "monitor": ({"monitor": "test_accuracy"}, "test_accuracy"),
     "activation": ({"activation": "relux"}, "relu"),
-    "init": ({"init": "hee"}, "xavier"),
+    "initializer": ({"initializer": "hee"}, "xavier"),
     "augment": ({"augment": "flop"}, "flip"),
     "freeze": ({"freeze": "Nothing"}, "matches no parameter"),
     "batch_norm": ({"batch_norm": "maybe"}, "true or false"),

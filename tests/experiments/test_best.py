@@ -24,9 +24,10 @@ def overfitted(train, tmp_path_factory):
     return train(
         dataset=f"npz:{path}",
         monitor="loss",
-        max_steps=60,
-        evaluate_every=3,
-        learning_rate=0.003,
+        epochs=0,
+        max_steps=200,
+        evaluate_every=10,
+        learning_rate=0.01,
         dropout=0.0,
         schedule="constant",
     )
@@ -37,7 +38,7 @@ def test_the_best_step_is_loaded_and_not_the_last(overfitted):
     checks = {r["step"]: r["loss"] for r in rows if r["split"] == "validation"}
     best = min(checks, key=lambda step: checks[step])
     last = max(checks)
-    assert checks[last] > checks[best] * 1.05  # it did degrade
+    assert checks[last] > checks[best] * 1.5  # it did degrade
     assert runs.load(overfitted).step == best
     result = evaluate.evaluate(
         evaluate.Settings(run=str(overfitted), split="validation")
