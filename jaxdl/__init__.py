@@ -28,14 +28,32 @@ _ROOMS = (
 if TYPE_CHECKING:
     from jaxdl import (
         batch as batch,
+    )
+    from jaxdl import (
         data as data,
+    )
+    from jaxdl import (
         layers as layers,
+    )
+    from jaxdl import (
         metrics as metrics,
+    )
+    from jaxdl import (
         models as models,
+    )
+    from jaxdl import (
         objectives as objectives,
+    )
+    from jaxdl import (
         optimizers as optimizers,
+    )
+    from jaxdl import (
         parallel as parallel,
+    )
+    from jaxdl import (
         runs as runs,
+    )
+    from jaxdl import (
         train as train,
     )
 

@@ -119,7 +119,11 @@ def _train(
         signals.catch() as caught,
         machine.feed,
         train.Checkpoints(folder.states) as checkpoints,
-        profiled(recorder.watch, folder.path if request.profile else None) as watch,
+        profiled(
+            recorder.watch,
+            folder.path if request.profile else None,
+            -(-plan.steps // machine.steps_per_call),
+        ) as watch,
     ):
         fitted = train.fit(
             machine.state(),

@@ -14,15 +14,18 @@ FIRST, COUNT = 2, 20
 
 
 @contextlib.contextmanager
-def profiled(watch: Watch, folder: Path | None) -> Iterator[Watch]:
+def profiled(watch: Watch, folder: Path | None, dispatches: int) -> Iterator[Watch]:
     """The watch, tracing dispatches 3 to 22 into ``folder/plugins/profile``.
 
-    A run that ends before is traced to its end; None traces nothing.
+    A run that ends before is traced to its end, one of fewer than three
+    ``dispatches`` from its beginning. None for the folder traces nothing.
     """
     if folder is None:
         yield watch
         return
-    seen, tracing = 0, False
+    seen, tracing = 0, dispatches <= FIRST
+    if tracing:
+        jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
 
     def timed(what: str, seconds: float) -> None:
         nonlocal seen, tracing
@@ -30,7 +33,7 @@ def profiled(watch: Watch, folder: Path | None) -> Iterator[Watch]:
         if what != "dispatch":
             return
         seen += 1
-        if seen == FIRST:
+        if seen == FIRST and not tracing:
             jax.profiler.start_trace(str(folder), create_perfetto_trace=True)
             tracing = True
         elif tracing and seen == FIRST + COUNT:

@@ -15,7 +15,7 @@ def test_every_way_equals_plain_jit_on_eight_virtual_devices():
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
     }
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CHECKS)],
+        [sys.executable, "-m", "pytest", "-o", "addopts=", str(CHECKS)],
         env=environment,
         capture_output=True,
         text=True,
