@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from absl import app, flags
+from absl import app, flags, logging
 
 S = TypeVar("S")
 
@@ -113,6 +113,7 @@ def run(
         return rest
 
     def call(rest: Sequence[str]) -> None:
+        logging.set_verbosity(logging.WARNING)
         given: dict[str, Any] = {key: values[key].value for key in defaults}
         given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
         if files:
