@@ -131,12 +131,19 @@ def fit(
         watch=watch or Watch(),
         interrupted=interrupted,
     )
-    run = _begin(plan, state)
+    run = _train(plan, _begin(plan, state))
+    return Fitted(run.state, _best(plan, run), run.progress, run.status, run.at)
+
+
+def _train(plan: "_Plan", run: "_Now") -> "_Now":
+    """Dispatch, read, check, save, until the steps are done or something ends it."""
     plan.watch.restored(run.at, run.progress)
-    while run.at < steps and run.status == "completed":
+    while run.at < plan.steps and run.status == "completed":
         run = _advance(plan, run)
-        check = evaluate is not None and _due(run.at, evaluate_every, steps)
-        stop = interrupted()
+        check = plan.evaluate is not None and _due(
+            run.at, plan.evaluate_every, plan.steps
+        )
+        stop = plan.interrupted()
         run = _read(plan, run, everything=check or stop or _saving(plan, run.at))
         if run.status == "failed":
             break
@@ -147,9 +154,9 @@ def fit(
             run = _save(plan, run)
         if bool(run.progress.stopped):
             run = run._replace(status="early_stopped")
-        elif stop and run.at < steps:
+        elif stop and run.at < plan.steps:
             run = run._replace(status="interrupted")
-    return Fitted(run.state, _best(plan, run), run.progress, run.status, run.at)
+    return run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -74,18 +74,8 @@ def make_step(
         grads, norm, extra = _finish_gradient(
             grads, count, state.params, hyper, penalty, clip_norm, frozen
         )
-        updates, opt_state = optimizer.update(
-            grads, with_hyper(state.opt_state, hyper), state.params
-        )
-        updates = _without(updates, frozen)
-        params = optax.apply_updates(state.params, updates)
-        new = state.replace(
-            step=state.step + 1,
-            params=params,
-            model_state=model_state,
-            opt_state=opt_state,
-            ema=_moving_average(state, hyper, params),
-        )
+        new = _updated(optimizer, state, grads, hyper, frozen)
+        new = new.replace(model_state=model_state)
         metrics = {**metrics, **extra, "gradient_norm": value(norm)}
         if "learning_rate" in hyper:
             metrics["learning_rate"] = value(hyper["learning_rate"])
@@ -97,6 +87,26 @@ def make_step(
         return new, metrics
 
     return step
+
+
+def _updated(
+    optimizer: optax.GradientTransformation,
+    state: State,
+    grads: PyTree,
+    hyper: Mapping[str, Array],
+    frozen: PyTree | None,
+) -> State:
+    """The state after the optimizer's update."""
+    updates, opt_state = optimizer.update(
+        grads, with_hyper(state.opt_state, hyper), state.params
+    )
+    params = optax.apply_updates(state.params, _without(updates, frozen))
+    return state.replace(
+        step=state.step + 1,
+        params=params,
+        opt_state=opt_state,
+        ema=_moving_average(state, hyper, params),
+    )
 
 
 def _check_options(accumulate_steps: int, clip_norm: Any, on_nonfinite: str) -> None:
