@@ -10,7 +10,7 @@ from jaxtyping import Float, Num
 
 from jaxdl.runs.folder import RunFolder, write_text
 from jaxdl.runs.page import element, page, picture, section, table
-from jaxdl.runs.plots import _figure, _save
+from jaxdl.runs.plots import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = _figure(5.4 * len(panels), 4.2)
+    figure = new_figure(5.4 * len(panels), 4.2)
     for number, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), number + 1)
         for line, name in enumerate(panel.lines):
@@ -89,7 +89,7 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
             loc="upper center",
             bbox_to_anchor=(0.5, -0.14),
         )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _line(

@@ -61,11 +61,11 @@ def learning_curves(
     names = sorted(curves, key=_rank)[:PANELS]
     columns = min(len(names), 2)
     rows = math.ceil(len(names) / columns)
-    figure = _figure(4.8 * columns, 3.4 * rows)
+    figure = new_figure(4.8 * columns, 3.4 * rows)
     for index, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, index + 1)
         _curve(axes, name, curves[name], best_step)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _rank(name: str) -> tuple[int, str]:
@@ -148,7 +148,7 @@ def confusion_matrix(
         )
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(3.2 + 0.28 * size, 12.0)
-    figure = _figure(side + 1.0, side)
+    figure = new_figure(side + 1.0, side)
     axes = figure.add_subplot()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04)
@@ -164,7 +164,7 @@ def confusion_matrix(
     axes.set_ylabel("true class")
     if size <= 20:
         _counts(axes, counts, shares)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _counts(axes: "Axes", counts: np.ndarray, shares: np.ndarray) -> None:
@@ -245,7 +245,7 @@ def image_grid(
     columns = columns or math.ceil(math.sqrt(len(stored)))
     rows = math.ceil(len(stored) / columns)
     lines = max(title.count("\n") + 1 for title in titles) if titles else 0
-    figure = _figure(1.55 * columns, (1.55 + 0.2 * lines) * rows)
+    figure = new_figure(1.55 * columns, (1.55 + 0.2 * lines) * rows)
     pixels = _pixels(stored, each_scaled)
     for index, image in enumerate(pixels):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -253,7 +253,7 @@ def image_grid(
         axes.set_axis_off()
         if titles:
             axes.set_title(titles[index], fontsize=7.5)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _pixels(images: np.ndarray, each_scaled: bool) -> np.ndarray:
@@ -276,20 +276,21 @@ def feature_maps(
     """Draws what a convolution puts out for one image, a tile a channel.
 
     Each channel is stretched by itself; the first ``count`` are drawn. The maps
-    come from ``analysis.feature_maps``; ``[..., 0, :]`` of a kernel works as well.
+    come from ``jaxdl.models.layer_outputs``; ``[..., 0, :]`` of a kernel works as well.
     """
     channels = np.moveaxis(np.asarray(maps), -1, 0)[:count, ..., None]
     titles = [str(index) for index in range(len(channels))]
     image_grid(channels, path, titles=titles, each_scaled=True)
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of so many inches, apart from pyplot's state."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     """Writes the PNG whole or not at all; no version or time in it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
