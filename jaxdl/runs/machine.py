@@ -42,6 +42,7 @@ class Machine:
             put=way.put,
             replicate=way.whole,
         )
+        _check_monitor(task, plan, feed(0))
         return cls(
             task=task,
             plan=plan,
@@ -79,6 +80,18 @@ class Machine:
     def outputs(self, state: Any, batches: Any) -> Any:
         """What the model gives for each example, in example order."""
         return train.predict(self.way.evaluation(self.task.outputs), state, batches)
+
+
+def _check_monitor(task: Task, plan: Plan, batch: Any) -> None:
+    """Raise where validation will not measure what the rule looks at: now, and not
+    at the first check."""
+    state = jax.eval_shape(task.create, 0)
+    measured = jax.eval_shape(task.evaluation, state, batch)
+    if plan.rule.monitor not in measured:
+        raise ValueError(
+            f"--monitor={plan.rule.monitor} is not measured on the validation part: "
+            f"give one of {', '.join(sorted(measured))}"
+        )
 
 
 def _quick_compiling() -> dict[str, str] | None:

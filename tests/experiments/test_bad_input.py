@@ -61,6 +61,7 @@ BAD = {
     "optimizer": ({"optimizer": "adamm"}, "adam"),
     "schedule": ({"schedule": "cosin"}, "cosine"),
     "monitor": ({"monitor": "test_accuracy"}, "test_accuracy"),
+    "unmeasured": ({"monitor": "precision"}, "accuracy, loss"),
     "activation": ({"activation": "relux"}, "relu"),
     "initializer": ({"initializer": "hee"}, "xavier"),
     "augment": ({"augment": "flop"}, "flip"),
