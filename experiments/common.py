@@ -9,7 +9,7 @@ import jax
 import optax
 
 from experiments.flags import TrainingSettings, identity
-from jaxdl import models, objectives, optimizers, runs, train
+from jaxdl import data, models, objectives, optimizers, runs, train
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -54,6 +54,18 @@ def steps_per_call(settings: TrainingSettings) -> int:
             f"--steps_per_call is {text!r}: give a number of steps, or auto."
         )
     return int(text)
+
+
+def dataset(settings: TrainingSettings, image_size: int = 0) -> data.Dataset:
+    """The data set that shared settings name, images resized where a size is given."""
+    return data.load(
+        settings.dataset,
+        data_dir=settings.data_dir or None,
+        validation_fraction=settings.validation_fraction or None,
+        split_seed=settings.split_seed,
+        image_size=image_size or None,
+        memory_budget=settings.memory_budget * 2**20,
+    )
 
 
 def plan(settings: TrainingSettings, examples: int) -> Plan:

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from experiments import flags, saved
+from experiments import common, flags, saved
 from experiments.flags import option
-from jaxdl import data as data_room
 from jaxdl import runs, train
 from jaxdl.data.source import Source, in_memory
 from jaxdl.runs import outcome
@@ -109,14 +108,8 @@ def _same(one: float | None, other: float | None) -> bool:
 
 def _other(settings: Settings, asked: Any, own: Any) -> Any:
     """The run's data set with the parts of another, in the run's stored scale."""
-    other = data_room.load(
-        settings.dataset,
-        data_dir=asked.data_dir or None,
-        validation_fraction=asked.validation_fraction or None,
-        split_seed=asked.split_seed,
-        image_size=asked.image_size or None,
-        memory_budget=asked.memory_budget * 2**20,
-    )
+    asked = dataclasses.replace(asked, dataset=settings.dataset)
+    other = common.dataset(asked, asked.image_size)
     if other.input_shape != own.input_shape or len(other.classes) != len(own.classes):
         raise ValueError(
             f"--dataset={settings.dataset} has examples of shape "

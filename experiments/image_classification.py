@@ -55,14 +55,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
       ValueError, OSError: in one line, for a setting that cannot be used.
     """
     common.check(settings)
-    data = data_room.load(
-        settings.dataset,
-        data_dir=settings.data_dir or None,
-        validation_fraction=settings.validation_fraction or None,
-        split_seed=settings.split_seed,
-        image_size=settings.image_size or None,
-        memory_budget=settings.memory_budget * 2**20,
-    )
+    data = common.dataset(settings, settings.image_size)
     plan = common.plan(settings, data.train.size)
     arguments = _arguments(settings, len(data.classes))
     model = models.create(settings.model, **arguments)

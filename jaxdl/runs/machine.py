@@ -42,7 +42,8 @@ class Machine:
             put=way.put,
             replicate=way.whole,
         )
-        _check_monitor(task, plan, feed(0))
+        state, batch = jax.eval_shape(task.create, 0), feed(0)
+        _check_monitor(task, plan, state, batch)
         return cls(
             task=task,
             plan=plan,
@@ -50,9 +51,7 @@ class Machine:
             feed=feed,
             evaluation=way.evaluation(task.evaluation),
             steps_per_call=plan.steps_per_call
-            or parallel.automatic_block(
-                task.step, jax.eval_shape(task.create, 0), feed(0), plan.evaluate_every
-            ),
+            or parallel.automatic_block(task.step, state, batch, plan.evaluate_every),
         )
 
     @property
@@ -82,10 +81,9 @@ class Machine:
         return train.predict(self.way.evaluation(self.task.outputs), state, batches)
 
 
-def _check_monitor(task: Task, plan: Plan, batch: Any) -> None:
+def _check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
     """Raise where validation will not measure what the rule looks at: now, and not
     at the first check."""
-    state = jax.eval_shape(task.create, 0)
     measured = jax.eval_shape(task.evaluation, state, batch)
     if plan.rule.monitor not in measured:
         raise ValueError(

@@ -1,22 +1,16 @@
 """How a run ends: the test part, once; pictures, summary, report, last lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import jax
 
 from jaxdl import train
 from jaxdl.metrics import DIRECTIONS
+from jaxdl.models import count_parameters
 from jaxdl.runs import plots, report, screen, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.recorder import Recorder
 from jaxdl.runs.summary import summarize, write_summary
-
-
-def parameter_count(state: Any) -> int:
-    """How many numbers are learned."""
-    return sum(leaf.size for leaf in jax.tree.leaves(getattr(state, "params", state)))
 
 
 def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, Any]]:
@@ -28,9 +22,15 @@ def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, A
     return {**values, **findings.metrics}, findings.pictures
 
 
-def validation(machine: Machine, state: Any) -> dict[str, float]:
-    """Metrics of a state on the validation part."""
-    return machine.measure(state, machine.passes(machine.task.data.validation))
+def logged(history: Sequence[Mapping[str, Any]], step: int) -> dict[str, Any]:
+    """What was logged of training and validation at a step; of the last where
+    nothing was."""
+    metrics = {}
+    for split in ("train", "validation"):
+        rows = [row for row in history if row["split"] == split]
+        for row in [row for row in rows if row["step"] == step] or rows[-1:]:
+            metrics[split] = {k: v for k, v in row.items() if k in DIRECTIONS}
+    return metrics
 
 
 def finish(
@@ -51,11 +51,7 @@ def finish(
     )
     for name, draw in pictures.items():
         draw(folder.plots / name)
-    metrics = {"validation": validation(machine, fitted.best), "test": values}
-    train_rows = [row for row in history if row["split"] == "train"]
-    at_best = [row for row in train_rows if row["step"] == best_step] or train_rows[-1:]
-    if at_best:
-        metrics["train"] = {k: v for k, v in at_best[0].items() if k in DIRECTIONS}
+    metrics = {**logged(history, best_step), "test": values}
     write(experiment, folder, machine, fitted, recorder, metrics, baselines)
     report.write_report(folder)
     screen.result_table(values, baselines, machine.task.headline, folder.report)
@@ -80,7 +76,7 @@ def write(
         monitor=machine.plan.rule.monitor,
         metrics=metrics,
         baselines=baselines,
-        parameters=parameter_count(fitted.state),
+        parameters=count_parameters(getattr(fitted.state, "params", fitted.state)),
         examples_per_second=recorder.examples_per_second,
         compile_seconds=recorder.compile_seconds,
         wall_seconds=recorder.wall_seconds,

@@ -28,9 +28,10 @@ def classification(
       classes: their names.
       count: how many of the worst images.
     """
+    from sklearn.metrics import confusion_matrix
+
     predictions = np.argmax(probabilities, axis=-1)
-    matrix = np.zeros((len(classes), len(classes)), np.int64)
-    np.add.at(matrix, (targets, predictions), 1)
+    matrix = confusion_matrix(targets, predictions, labels=np.arange(len(classes)))
     at = analysis.worst(probabilities, targets, count)
     worst_images = partial(
         plots.worst_images,

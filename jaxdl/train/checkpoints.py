@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from jaxdl.parameters import path_name
+
 
 class Restored(NamedTuple):
     """What a checkpoint gave back."""
@@ -106,9 +108,12 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         manager = self._open()
-        self._best_step = best_step
+        # The save before must end with the best step that it was given: which steps
+        # may go is asked when it is finished. (Saving would wait for it anyway.)
+        manager.wait_until_finished()
         if step in self.steps():
             return
+        self._best_step = best_step
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             progress=ocp.args.StandardSave(progress),
@@ -194,8 +199,7 @@ def shapes(tree: PyTree) -> dict[str, str]:
     """Path to type of every array, e.g. ``params/Dense_0/kernel: float32[64,10]``."""
     rows = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        rows[name] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+        rows[path_name(path)] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
     return rows
 
 

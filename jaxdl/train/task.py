@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from jaxdl.batch import Batch
+from jaxdl.parameters import path_name
 from jaxdl.train.evaluation import Evaluation
 from jaxdl.train.progress import Rule
 from jaxdl.train.step import Step
@@ -92,6 +93,5 @@ def layout(state: Any) -> list[tuple[str, tuple[int, ...], str, int]]:
     """Path, shape, dtype and bytes of every array of a state."""
     rows = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        rows.append((name, tuple(leaf.shape), str(leaf.dtype), leaf.nbytes))
+        rows.append((path_name(path), tuple(leaf.shape), str(leaf.dtype), leaf.nbytes))
     return rows
