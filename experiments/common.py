@@ -1,8 +1,9 @@
 """From shared settings to the pieces of a task: what every experiment does alike."""
 
 import dataclasses
+import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -42,6 +43,18 @@ def _at_least(least: float, settings: TrainingSettings, *names: str) -> None:
         number = getattr(settings, name)
         if not (number >= least and math.isfinite(number)):
             raise ValueError(f"--{name} is {number}: give {least} or more.")
+
+
+def choice(flag: str, value: str, allowed: Iterable[str]) -> str:
+    """The value, where it is one of those allowed; else ValueError in one line."""
+    allowed = list(allowed)
+    if value not in allowed:
+        close = difflib.get_close_matches(value, allowed, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(
+            f"--{flag} is {value!r}{hint}: give one of {', '.join(allowed)}."
+        )
+    return value
 
 
 def steps_per_call(settings: TrainingSettings) -> int:
@@ -108,9 +121,11 @@ def _an_epoch(examples: int, batch: int) -> int:
     return -(-steps // block) * block
 
 
-def hyper(settings: TrainingSettings) -> dict[str, float]:
-    """The numbers that a run may vary without compiling anew."""
-    numbers = {"learning_rate": settings.learning_rate}
+def hyper(
+    settings: TrainingSettings, more: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The numbers that a run may vary without compiling anew, and ``more`` of them."""
+    numbers = {"learning_rate": settings.learning_rate, **(more or {})}
     for name in ("weight_decay", "dropout", "l2"):
         if getattr(settings, name):
             numbers[name] = getattr(settings, name)
@@ -118,10 +133,22 @@ def hyper(settings: TrainingSettings) -> dict[str, float]:
 
 
 def learner(
-    settings: TrainingSettings, objective: train.Objective, steps: int
+    settings: TrainingSettings,
+    objective: train.Objective,
+    steps: int,
+    more_hyper: Mapping[str, float] | None = None,
+    more_schedules: Mapping[str, train.Schedule] | None = None,
 ) -> tuple[train.Step, Callable[..., train.State]]:
     """The step of an objective, and what creates its state from
-    ``(params, model_state, seed)``."""
+    ``(params, model_state, seed)``.
+
+    Args:
+      settings: the shared ones.
+      objective: what is minimised.
+      steps: of the whole run, for schedules.
+      more_hyper: further numbers of the state (a KL weight), by name.
+      more_schedules: factors of those over the steps.
+    """
     optimizer: optax.GradientTransformation = optimizers.make(
         settings.optimizer, weight_decay=settings.weight_decay
     )
@@ -135,7 +162,7 @@ def learner(
         clip_norm=settings.clip_norm or None,
         freeze=settings.freeze or None,
         penalty=_penalty if settings.l2 else None,
-        schedules={"learning_rate": factor},
+        schedules={"learning_rate": factor, **(more_schedules or {})},
         on_nonfinite=settings.on_nonfinite,
     )
 
@@ -144,7 +171,7 @@ def learner(
             params,
             optimizer,
             model_state,
-            hyper=hyper(settings),
+            hyper=hyper(settings, more_hyper),
             seed=seed,
             ema_decay=settings.ema_decay or None,
         )
@@ -156,10 +183,10 @@ def _penalty(params: Any, numbers: Any) -> Any:
     return objectives.losses.l2(params, numbers["l2"])
 
 
-def layers(model: Any, create: Callable[[Any], train.State], shape: Any) -> list[Any]:
-    """The table of a model's layers, for inputs of a shape; nothing is computed."""
+def layers(model: Any, create: Callable[[Any], train.State], example: Any) -> list[Any]:
+    """The table of a model's layers, for inputs like ``example`` (as ``models.init``
+    takes them); nothing is computed."""
     state = jax.eval_shape(create, 0)
-    example = jax.ShapeDtypeStruct((1, *shape), "float32")
     variables = {"params": state.params, **state.model_state}
     return models.layer_table(model, variables, example)
 

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 from experiments import common, flags, saved
@@ -56,7 +57,8 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         asked = dataclasses.replace(asked, data_dir=settings.data_dir)
     task, plan = experiment.build(asked)
     if settings.dataset:
-        task = dataclasses.replace(task, data=_other(settings, asked, task.data))
+        other = dataclasses.replace(asked, dataset=settings.dataset)
+        task = dataclasses.replace(task, data=_other(experiment, other, task.data))
     # Nothing is trained here: how many steps a dispatch holds need not be found out.
     machine = Machine.of(task, dataclasses.replace(plan, steps_per_call=1))
     step, state = best_state(machine, folder)
@@ -106,13 +108,25 @@ def _same(one: float | None, other: float | None) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-def _other(settings: Settings, asked: Any, own: Any) -> Any:
+def _other(experiment: ModuleType, asked: Any, own: Any) -> Any:
+    """The run's data set with the parts of the one asked for: by the experiment's
+    ``other_data(settings, own)`` where it has one, else as images."""
+    if hasattr(experiment, "other_data"):
+        return experiment.other_data(asked, own)
+    if not hasattr(asked, "image_size"):
+        raise ValueError(
+            f"--dataset={asked.dataset}: runs of {experiment.NAME} are measured on "
+            "their own data only; leave the flag out."
+        )
+    return _other_images(asked, own)
+
+
+def _other_images(asked: Any, own: Any) -> Any:
     """The run's data set with the parts of another, in the run's stored scale."""
-    asked = dataclasses.replace(asked, dataset=settings.dataset)
     other = common.dataset(asked, asked.image_size)
     if other.input_shape != own.input_shape or len(other.classes) != len(own.classes):
         raise ValueError(
-            f"--dataset={settings.dataset} has examples of shape "
+            f"--dataset={asked.dataset} has examples of shape "
             f"{list(other.input_shape)} in {len(other.classes)} classes, but the run "
             f"was trained on {list(own.input_shape)} in {len(own.classes)}."
         )

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import common, flags
@@ -29,7 +28,7 @@ NAME = "image_classification"
 class Settings(flags.TrainingSettings):
     """What ``image_classification`` lets one set."""
 
-    model: str = option("cnn", f"one of {', '.join(models.MODELS)}")
+    model: str = option("cnn", f"one of {', '.join(models.IMAGE_MODELS)}")
     epochs: int = option(60, "passes over the training part", same_run=True)
     batch_size: int = option(64, "examples a step, over all devices")
     learning_rate: float = option(2e-3, "peak learning rate")
@@ -70,8 +69,10 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     )
     step, create = common.learner(settings, objective, plan.steps)
 
+    inputs = {"shape": list(data.input_shape), "dtype": "float32"}
+    example = models.example(inputs)
+
     def state(seed: Any) -> Any:
-        example = jnp.zeros((1, *data.input_shape))
         params, model_state = models.init(model, jax.random.key(seed), example)
         return create(params, model_state, seed)
 
@@ -85,11 +86,11 @@ def build(settings: Settings) -> tuple[Task, Plan]:
         baselines=partial(baselines.classification, data),
         model={
             "model": {"name": settings.model, "arguments": arguments},
-            "input": {"shape": list(data.input_shape), "dtype": "float32"},
+            "input": inputs,
             "classes": list(data.classes),
             "preprocess": data.preprocess.to_json(),
         },
-        layers=lambda: common.layers(model, state, data.input_shape),
+        layers=lambda: common.layers(model, state, example),
         headline="accuracy",
     )
     return task, plan
@@ -97,6 +98,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
 
 def _arguments(settings: Settings, classes: int) -> dict[str, Any]:
     """The model's arguments: those given, else the model's own."""
+    common.choice("model", settings.model, models.IMAGE_MODELS)
     arguments: dict[str, Any] = {"classes": classes}
     if settings.activation:
         arguments["activation"] = settings.activation
@@ -144,8 +146,11 @@ def _probabilities(apply: Any, prepare: Any, state: Any, batch: Batch) -> Any:
     return jax.nn.softmax(logits.astype("float32"))
 
 
-def _findings(data: Any, probabilities: np.ndarray, source: Any) -> Findings:
+def _findings(
+    data: Any, state: Any, probabilities: np.ndarray, source: Any
+) -> Findings:
     """Precision, recall, F1; confusion matrix and the worst test images."""
+    del state
     stored = source.fetch(np.arange(source.size))
     return pictures.classification(
         probabilities, stored["targets"], stored["inputs"], data.classes

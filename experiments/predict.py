@@ -1,8 +1,9 @@
-"""Class and probabilities of images or arrays, by a trained run's best parameters.
+"""What a trained run's best parameters make of files: classes, values, texts.
 
 --input=FILE, several files or patterns such as 'scans/*.png'. PNG and JPEG are
 brought to the size and scale that the run was trained on; arrays (.npy, .npz) are
-taken as they are, in the scale of the training data.
+taken as they are, in the scale of the training data. Runs on texts and tables take
+text files and CSV.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import flags
+from experiments import flags, saved
 from experiments.flags import option
 from jaxdl import runs
 from jaxdl.data import images
@@ -33,7 +34,7 @@ class Settings:
     """What ``predict`` lets one set."""
 
     run: str = option("", "folder of a run")
-    input: tuple[str, ...] = option((), "image or array file; may be repeated")
+    input: tuple[str, ...] = option((), "file or pattern; may be repeated")
     top: int = option(3, "how many classes to show; 0: all")
     json: bool = option(False, "print JSON, and nothing else, on stdout")
     traceback: bool = option(False, "show the traceback of an error")
@@ -51,7 +52,8 @@ def predict(
 
     Returns:
       A dict an example: ``input``, ``index`` within its file (None for an image),
-      ``class``, ``probability`` and ``probabilities`` [classes].
+      ``class``, ``probability`` and ``probabilities`` [classes]. (The ``predict`` of
+      an experiment whose outputs are no classes gives ``value`` in their place.)
 
     Raises:
       FileNotFoundError, ValueError: in one line, a file that cannot be used.
@@ -182,23 +184,34 @@ def main(settings: Settings) -> int:
     if not settings.run:
         raise ValueError("--run is missing: give the folder of a run.")
     if not settings.input:
-        raise ValueError("--input is missing: give an image or array file.")
+        raise ValueError("--input is missing: give a file, or several.")
     if settings.top < 0:
         raise ValueError(f"--top is {settings.top}: give 0 (all classes) or more.")
     runs.prepare()
     loaded = runs.load(settings.run)
     files = list(expand(settings.input))
-    rows = predict(loaded, files, lambda line: print(line, file=sys.stderr))
+    # An experiment on other than images and arrays brings a predict of its own.
+    experiment = saved.experiment_of(loaded.folder)
+    of_run = getattr(experiment, "predict", predict)
+    rows = of_run(loaded, files, lambda line: print(line, file=sys.stderr))
     for row in rows:
-        row["probabilities"] = _ranked(row, loaded.classes, settings.top)
+        if "probabilities" in row:
+            row["probabilities"] = _ranked(row, loaded.classes, settings.top)
     if settings.json:
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return 0
     for row in rows:
         at = "" if row["index"] is None else f"[{row['index']}]"
-        shown = (f"{p['class']} {p['probability']:.2%}" for p in row["probabilities"])
-        print(f"{row['input']}{at}: {row['class']} ({', '.join(shown)})")
+        print(f"{row['input']}{at}: {_shown(row)}")
     return 0
+
+
+def _shown(row: dict[str, Any]) -> str:
+    """What is predicted: ``class`` and probabilities, or ``value``."""
+    if "probabilities" not in row:
+        return str(row["value"])
+    shown = (f"{p['class']} {p['probability']:.2%}" for p in row["probabilities"])
+    return f"{row['class']} ({', '.join(shown)})"
 
 
 if __name__ == "__main__":

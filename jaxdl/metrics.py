@@ -28,6 +28,10 @@ class Mean(NamedTuple):
     total: Any
     count: Any
 
+    def read(self) -> Any:
+        """The mean; NaN of no examples."""
+        return _quotient(self.total, self.count)
+
 
 class RootMean(NamedTuple):
     """As ``Mean``, and ``read`` takes the square root: the RMSE of squares."""
@@ -35,8 +39,34 @@ class RootMean(NamedTuple):
     total: Any
     count: Any
 
+    def read(self) -> Any:
+        """The root of the mean; NaN of no examples."""
+        return np.sqrt(_quotient(self.total, self.count))
 
-KINDS: dict[str, type[Mean] | type[RootMean]] = {"mean": Mean, "root_mean": RootMean}
+
+class ExpMean(NamedTuple):
+    """As ``Mean``, and ``read`` takes e to its power: perplexity of losses in nats."""
+
+    total: Any
+    count: Any
+
+    def read(self) -> Any:
+        """e to the mean; infinity where that is beyond float64, NaN of nothing."""
+        with np.errstate(over="ignore"):
+            return np.exp(_quotient(self.total, self.count))
+
+
+# Metrics that ``read`` reads by their own ``read``, all by their name in JSON. A
+# metric of another kind is one more NamedTuple of sums with such a function.
+KINDS: dict[str, Any] = {"mean": Mean, "root_mean": RootMean, "exp_mean": ExpMean}
+
+
+def _quotient(total: Any, count: Any) -> np.ndarray:
+    total, count = np.asarray(total, np.float64), np.asarray(count, np.float64)
+    result = np.full(total.shape, np.nan)
+    np.divide(total, count, out=result, where=count != 0)
+    return result
+
 
 # Every metric that jaxdl's objectives and experiments name, and which way is up.
 DIRECTIONS = {
@@ -207,16 +237,10 @@ def read(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(metric: Any) -> Any:
-    if not isinstance(metric, Mean | RootMean):
-        return np.asarray(jax.device_get(metric))
-    total, count = (
-        np.asarray(part, np.float64) for part in jax.device_get(tuple(metric))
-    )
-    result = np.full(total.shape, np.nan)
-    np.divide(total, count, out=result, where=count != 0)
-    if isinstance(metric, RootMean):
-        result = np.sqrt(result)
-    return float(result) if result.ndim == 0 else result
+    metric = jax.device_get(metric)
+    result = np.asarray(metric.read() if hasattr(metric, "read") else metric)
+    floating = np.issubdtype(result.dtype, np.floating)
+    return float(result) if result.ndim == 0 and floating else result
 
 
 def to_json(totals: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,18 +153,21 @@ class Passes:
     """Evaluation batches of one source; iterate as often as you like.
 
     Every pass gives every example once, in order. The last batch is padded with
-    the first example, at mask 0.0.
+    the first example, at mask 0.0. Each carries ``position``, its examples' places
+    in the source, so that what an evaluation draws does not depend on how the
+    source is cut into batches.
 
     Attributes:
       size: examples in the source.
       batch_size: examples in a batch, padding included.
-      read: (indices [batch], mask [batch]) -> the batch on the device(s).
+      read: (indices [batch], what else the batch is to hold) -> the batch on the
+        device(s).
       streams: whether batches are read ahead on a background thread.
     """
 
     size: int
     batch_size: int
-    read: Callable[[np.ndarray, np.ndarray], Batch]
+    read: Callable[[np.ndarray, Batch], Batch]
     streams: bool
 
     def __len__(self) -> int:
@@ -183,9 +186,10 @@ class Passes:
 
     def _batch(self, number: int) -> Batch:
         start = number * self.batch_size
-        indices = np.arange(start, start + self.batch_size, dtype=np.int32)
-        mask = (indices < self.size).astype(np.float32)
-        return self.read(np.where(indices < self.size, indices, 0), mask)
+        position = np.arange(start, start + self.batch_size, dtype=np.int32)
+        real = position < self.size
+        told = {"mask": real.astype(np.float32), "position": position}
+        return self.read(np.where(real, position, 0), told)
 
 
 def evaluation_feed(
@@ -260,7 +264,8 @@ class _Ahead:
 def _reader(
     source: Source, put: Put, replicate: Replicate | None, on_device: bool | None
 ) -> Callable[..., Batch]:
-    """What turns indices, and a mask unless all are real, into a placed batch."""
+    """What turns indices, and what is told of them (a mask unless all are real), into
+    a placed batch."""
     if on_device is None:
         on_device = jax.default_backend() != "cpu"
     resident: Any = None
@@ -272,9 +277,9 @@ def _reader(
         # Placing even a small array takes 20 microseconds: once is enough.
         return put({"mask": np.ones(shape, np.float32)}, len(shape) - 1)
 
-    def read(indices: np.ndarray, mask: np.ndarray | None = None) -> Batch:
+    def read(indices: np.ndarray, told: Batch | None = None) -> Batch:
         axis = indices.ndim - 1
-        placed = ones(indices.shape) if mask is None else put({"mask": mask}, axis)
+        placed = ones(indices.shape) if told is None else put(told, axis)
         if resident is not None:
             chosen = put({"indices": indices}, axis)["indices"]
             return {**_gather(resident, chosen), **placed}

@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from jaxdl.models import resnet
 from jaxdl.models.activations import ACTIVATIONS, activation
-from jaxdl.models.apply import EVALUATION, Forward, Model, forward, init
+from jaxdl.models.apply import EVALUATION, Forward, Model, example, forward, init
 from jaxdl.models.cnn import CNN, deep_cnn, simple_cnn
 from jaxdl.models.initializers import INITIALIZERS, initializer
 from jaxdl.models.mlp import MLP, LogisticRegression
@@ -26,7 +26,10 @@ from jaxdl.models.summary import (
     layer_table,
 )
 
-MODELS: dict[str, Callable[..., nn.Module]] = {
+Constructor = Callable[..., nn.Module]
+
+# What each experiment chooses from: by the kind of its inputs.
+IMAGE_MODELS: dict[str, Constructor] = {
     "logistic_regression": LogisticRegression,
     "mlp": MLP,
     "cnn": CNN,
@@ -48,6 +51,14 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "plain18": resnet.plain18,
     "plain34": resnet.plain34,
 }
+# Of tokens [batch, time] (0 is padding), or features [batch, time, features].
+SEQUENCE_MODELS: dict[str, Constructor] = {}
+VECTOR_MODELS: dict[str, Constructor] = {
+    "logistic_regression": LogisticRegression,
+    "mlp": MLP,
+}
+# All of them: what loading a run looks a name up in.
+MODELS: dict[str, Constructor] = {**VECTOR_MODELS, **IMAGE_MODELS, **SEQUENCE_MODELS}
 
 
 def create(name: str, /, **arguments: Any) -> nn.Module:
@@ -80,7 +91,7 @@ def create(name: str, /, **arguments: Any) -> nn.Module:
                 f"model {name} has no option {key!r}: its options are "
                 + ", ".join(allowed)
             )
-    if "classes" not in given:
+    if "classes" in allowed and "classes" not in given:
         raise ValueError(f"model {name} needs to know how many classes: give classes=N")
     return constructor(**given)
 
@@ -94,6 +105,7 @@ __all__ = [
     "ACTIVATIONS",
     "CNN",
     "EVALUATION",
+    "IMAGE_MODELS",
     "INITIALIZERS",
     "MLP",
     "MODELS",
@@ -101,10 +113,14 @@ __all__ = [
     "LayerRow",
     "LogisticRegression",
     "Model",
+    "SEQUENCE_MODELS",
+    "VECTOR_MODELS",
+    "Constructor",
     "ResNet",
     "activation",
     "count_parameters",
     "create",
+    "example",
     "forward",
     "init",
     "initializer",

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jaxdl.batch import Context
@@ -87,6 +89,21 @@ def init(
     arguments = _arguments(model.__call__)(EVALUATION)
     variables = dict(model.init(key, example_inputs, **arguments))
     return variables.pop("params", {}), variables
+
+
+def example(spec: Mapping[str, Any]) -> Any:
+    """Inputs of one example, all zeros, of a spec ``{"shape": [...], "dtype": ...}``,
+    or a dict of such by name.
+
+    Raises:
+      KeyError, TypeError, ValueError: it is neither.
+    """
+    if "shape" in spec:
+        shape = tuple(int(size) for size in spec["shape"])
+        return jnp.zeros((1, *shape), np.dtype(spec.get("dtype", "float32")))
+    if not spec:
+        raise ValueError("the spec of the inputs is empty")
+    return {name: example(part) for name, part in spec.items()}
 
 
 def _arguments(function: Callable) -> Callable[[Context], dict[str, Any]]:

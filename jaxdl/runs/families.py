@@ -13,10 +13,10 @@ from jaxdl import data as data_room
 from jaxdl import parallel, train
 from jaxdl.batch import Batch
 from jaxdl.runs import diagnosis
-from jaxdl.runs.machine import EVALUATION_BATCH
 
 CHECKS = 10  # validation checks, and points of a curve
 PROBE = 256  # training examples on which layers are looked at
+EVALUATION_BATCH = 256
 
 # What runs one state, or a stack of them: the identity, or ``parallel.vmap``.
 Over = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -22,6 +22,7 @@ _NAMES = (
     "states",
     "summary.json",
     "plots",
+    "samples",
     "report.html",
 )
 
@@ -71,6 +72,11 @@ class RunFolder:
     def plots(self) -> Path:
         """The folder of pictures."""
         return self.path / "plots"
+
+    @property
+    def samples(self) -> Path:
+        """What the states showed as the run learned, named by step."""
+        return self.path / "samples"
 
     @property
     def report(self) -> Path:

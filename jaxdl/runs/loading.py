@@ -5,7 +5,6 @@ tables, numbers and arrays are read, and no code.
 """
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxdl import models
 from jaxdl.batch import Context
-from jaxdl.data.preprocess import Preprocess, from_json
+from jaxdl.data.fitted import from_json
 from jaxdl.models.apply import forward
 from jaxdl.runs.flagfile import read_flagfile
 from jaxdl.runs.folder import RunFolder, open_folder, read_json
@@ -35,7 +34,7 @@ class Loaded:
       step: at which they were best.
       preprocess: what was fitted on the training part.
       classes: their names.
-      input_shape: of one example.
+      input_shape: of one example; () where its inputs are several arrays.
       settings: flag to value, as text.
     """
 
@@ -45,7 +44,7 @@ class Loaded:
     params: PyTree
     model_state: PyTree
     step: int
-    preprocess: Preprocess
+    preprocess: Any
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
     settings: dict[str, str]
@@ -74,12 +73,12 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
     try:
         if model is None:
             model = models.create(about["model"]["name"], **about["model"]["arguments"])
-        shape = tuple(int(size) for size in about["input"]["shape"])
+        example = models.example(about["input"])
         preprocess = from_json(about["preprocess"])
         classes = tuple(str(name) for name in about["classes"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{place.model} is broken: {error!r} in it") from error
-    step, params, model_state = _best(place, model, shape)
+    step, params, model_state = _best(place, model, example)
     return Loaded(
         folder=place,
         experiment=str(about.get("experiment", "")),
@@ -89,12 +88,12 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
         step=step,
         preprocess=preprocess,
         classes=classes,
-        input_shape=shape,
+        input_shape=tuple(getattr(example, "shape", (1,))[1:]),
         settings=read_flagfile(place.flags),
     )
 
 
-def _best(folder: RunFolder, model: Any, shape: Sequence[int]) -> tuple[int, Any, Any]:
+def _best(folder: RunFolder, model: Any, example: Any) -> tuple[int, Any, Any]:
     """Step, parameters and model state of the best checkpoint, checked."""
     with Checkpoints(folder.states, read_only=True) as checkpoints:
         found = checkpoints.read_best()
@@ -103,9 +102,7 @@ def _best(folder: RunFolder, model: Any, shape: Sequence[int]) -> tuple[int, Any
     step, state = found
     params = state.get("ema") or state.get("params")
     model_state = state.get("model_state") or {}
-    expected = jax.eval_shape(
-        lambda: models.init(model, jax.random.key(0), jnp.zeros((1, *shape)))
-    )
+    expected = jax.eval_shape(lambda: models.init(model, jax.random.key(0), example))
     changed = shape_difference(shapes((params, model_state)), shapes(expected))
     if changed:
         raise ValueError(

@@ -10,10 +10,6 @@ from jaxdl import data as data_room
 from jaxdl import parallel, train
 from jaxdl.train.task import Plan, Task
 
-# Examples of an evaluation batch: the small training batches of small data would
-# spend more on dispatching than on computing.
-EVALUATION_BATCH = 256
-
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
@@ -66,7 +62,7 @@ class Machine:
 
     def passes(self, source: Any) -> Any:
         """The batches of a source, every example once, as often as asked."""
-        size = min(EVALUATION_BATCH, max(source.size, 1))
+        size = min(self.plan.evaluation_batch, max(source.size, 1))
         size += -size % len(self.devices)
         return data_room.evaluation_feed(
             source, size, put=self.way.put, replicate=self.way.whole
@@ -77,7 +73,10 @@ class Machine:
         return train.evaluate(self.evaluation, state, batches)
 
     def outputs(self, state: Any, batches: Any) -> Any:
-        """What the model gives for each example, in example order."""
+        """What the model gives for each example, in example order; None for a task
+        without outputs."""
+        if self.task.outputs is None:
+            return None
         return train.predict(self.way.evaluation(self.task.outputs), state, batches)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from jaxdl import train
 from jaxdl.metrics import DIRECTIONS
 from jaxdl.models import count_parameters
-from jaxdl.runs import plots, report, screen, writers
+from jaxdl.runs import plots, report, screen, shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.recorder import Recorder
@@ -18,7 +18,7 @@ def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, A
     source = machine.task.data.test
     batches = machine.passes(source)
     values = machine.measure(state, batches)
-    findings = machine.task.findings(machine.outputs(state, batches), source)
+    findings = machine.task.findings(state, machine.outputs(state, batches), source)
     return {**values, **findings.metrics}, findings.pictures
 
 
@@ -49,8 +49,7 @@ def finish(
     plots.learning_curves(
         history, folder.plots / "learning_curves.png", best_step=best_step
     )
-    for name, draw in pictures.items():
-        draw(folder.plots / name)
+    shown.write(pictures, folder.plots)
     metrics = {**logged(history, best_step), "test": values}
     write(experiment, folder, machine, fitted, recorder, metrics, baselines)
     report.write_report(folder)

@@ -39,6 +39,8 @@ th { color: var(--soft); font-weight: 600; }
 th.number, td.number { text-align: right; overflow-wrap: normal; }
 tr.own td { font-weight: 600; }
 figure { margin: 1rem 0 1.8rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem;
+  border-left: 3px solid var(--line); padding-left: 1rem; }
 figure img { max-width: 100%; background: white; border-radius: 4px; }
 @media print {
   body { padding: 0; font-size: 11px; }

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from jaxdl import train
-from jaxdl.runs import environment, progress_line, writers
+from jaxdl.runs import environment, progress_line, shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.train.task import Plan, Task
 
@@ -28,6 +28,11 @@ class Recorder:
         )
         self._speed = writers.SpeedLog(folder.speed)
         self._speed_path = folder.speed
+        self._show: Any = None
+        if task.show is not None:
+            self._show = shown.shower(
+                task.show, folder.samples, plan.steps, plan.evaluate_every
+            )
         self._stack = ExitStack()
         self._line: Any = None
         self._began = time.perf_counter()
@@ -90,7 +95,7 @@ class Recorder:
         """Leave the progress line as it stands; what follows prints below it."""
         self._stack.close()
 
-    def _restored(self, step: int, progress: train.Progress) -> None:
+    def _restored(self, step: int, progress: train.Progress, state: Any) -> None:
         self._log.cut(step)
         self._speed.cut(step)
         rows = writers.read(self._speed_path)
@@ -98,17 +103,20 @@ class Recorder:
         self._last = (step, time.perf_counter())
         if step:
             self._line.update(step, _best(progress), check=True)
+        elif self._show is not None:
+            self._show(step, state)
 
     def _block(self, step: int, values: Mapping[str, Any]) -> None:
         now = time.perf_counter()
-        shown = {k: v for k, v in values.items() if k in _LINE}
+        told = ("loss", self._plan.rule.monitor, "learning_rate")
+        line = {name: values[name] for name in told if name in values}
         if self._shown is not None:
             before, then = self._shown
-            shown["examples_per_second"] = (
+            line["examples_per_second"] = (
                 (step - before) * self._plan.batch_size / max(now - then, 1e-9)
             )
         self._shown = (step, now)
-        self._line.update(step, shown)
+        self._line.update(step, line)
 
     def _metrics(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         self._log.append(step, split, values)
@@ -116,7 +124,7 @@ class Recorder:
             monitor = self._plan.rule.monitor
             self._line.update(step, {f"validation {monitor}": values[monitor]})
 
-    def _checked(self, step: int, progress: train.Progress, _: Any) -> None:
+    def _checked(self, step: int, progress: train.Progress, state: Any) -> None:
         self._line.update(step, _best(progress), check=True)
         before, then = self._last
         now = time.perf_counter()
@@ -132,8 +140,10 @@ class Recorder:
             **{f"{name}_seconds": s for name, s in sorted(self._spent.items())},
         }
         self._speed.append(step, row)
+        if self._show is not None:
+            self._show(step, state)
         self._spent.clear()
-        self._last, self._shown = (step, now), None
+        self._last, self._shown = (step, time.perf_counter()), None
 
     def _timed(self, what: str, seconds: float) -> None:
         if what == "dispatch" and not self._stepped:
@@ -142,9 +152,6 @@ class Recorder:
             if since is not None:
                 self._spent["first_step"] = since
         self._spent[what] += seconds
-
-
-_LINE = ("loss", "accuracy", "mae", "perplexity", "learning_rate")
 
 
 def _best(progress: train.Progress) -> dict[str, Any]:

@@ -44,6 +44,7 @@ _STATUS = {
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_PICTURE = 20 * 2**20
+_LARGEST_TEXT = 2**18
 
 
 def write_report(folder: RunFolder | str | os.PathLike) -> Path:
@@ -75,6 +76,7 @@ def build_report(folder: RunFolder) -> str:
         element("p", folder.path, "soft"),
         _outcome(summary),
         _pictures(folder, notes),
+        _samples(folder, notes),
         section("Settings", table(("flag", "value"), list(flags.items()))),
         section("Data", _data(_mapping(model.get("data")))),
         section("Model", _layers(model.get("layers"))),
@@ -170,7 +172,7 @@ def _values(
 
 
 def _pictures(folder: RunFolder, notes: list[str]) -> str:
-    """The pictures of ``plots/``, those with a known caption first."""
+    """The pictures and texts of ``plots/``, those with a known caption first."""
     if not folder.plots.is_dir():
         return ""
     order = list(_CAPTIONS)
@@ -189,7 +191,37 @@ def _pictures(folder: RunFolder, notes: list[str]) -> str:
         title = printable(path.stem).replace("_", " ")
         caption = _CAPTIONS.get(path.stem, f"{title[:1].upper()}{title[1:]}.")
         figures.append(picture(content, caption))
+    for path in sorted(folder.plots.glob("*.txt")):
+        if _readable(folder, path):
+            title = printable(path.stem).replace("_", " ")
+            text = path.read_text("utf-8", "replace")
+            figures += [element("p", f"{title}.", "soft"), element("pre", text)]
     return section("Pictures", *figures)
+
+
+def _samples(folder: RunFolder, notes: list[str]) -> str:
+    """What the states showed as they learned, in the order of the steps."""
+    if not folder.samples.is_dir():
+        return ""
+    parts = []
+    for path in sorted(folder.samples.iterdir()):
+        step, _, name = path.stem.partition("_")
+        title = printable(name).replace("_", " ")
+        caption = f"Step {int(step):,}: {title}." if step.isdigit() else f"{title}."
+        content = _picture_bytes(folder, path)
+        if content is not None:
+            parts.append(picture(content, caption))
+        elif path.suffix == ".txt" and _readable(folder, path):
+            parts.append(element("p", caption, "soft"))
+            parts.append(element("pre", path.read_text("utf-8", "replace")))
+        else:
+            notes.append(f"samples/{printable(path.name)} is nothing to show.")
+    return section("As it learned", *parts)
+
+
+def _readable(folder: RunFolder, path: Path) -> bool:
+    inside = folder.contains(path) and path.is_file()
+    return inside and path.stat().st_size <= _LARGEST_TEXT
 
 
 def _picture_bytes(folder: RunFolder, path: Path) -> bytes | None:

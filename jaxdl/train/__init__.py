@@ -5,7 +5,7 @@ from jaxdl.train.evaluation import evaluate, make_evaluation, measure, predict
 from jaxdl.train.loop import Fitted, Watch, fit
 from jaxdl.train.progress import Progress, Rule, observe
 from jaxdl.train.state import State, create_state, evaluation_params
-from jaxdl.train.step import Objective, Step, make_step, scheduled
+from jaxdl.train.step import Objective, Schedule, Step, make_step, scheduled
 
 __all__ = [
     "Checkpoints",
@@ -14,6 +14,7 @@ __all__ = [
     "Progress",
     "Restored",
     "Rule",
+    "Schedule",
     "State",
     "Step",
     "Watch",

@@ -40,7 +40,7 @@ class Watch:
     """What a run wants to hear while it trains; every function may be left out.
 
     Attributes:
-      restored: ``(step, progress)`` once, before the first step.
+      restored: ``(step, progress, state)`` once, before the first step.
       block: ``(step, values)`` after each dispatch whose metrics were read.
       metrics: ``(step, split, values)`` at each check: to be logged.
       checked: ``(step, progress, state)`` after each check.
@@ -48,7 +48,7 @@ class Watch:
         "evaluation", "saving", "waiting" (for the device).
     """
 
-    restored: Callable[[int, Progress], None] = _nothing
+    restored: Callable[[int, Progress, Any], None] = _nothing
     block: Callable[[int, Values], None] = _nothing
     metrics: Callable[[int, str, Values], None] = _nothing
     checked: Callable[[int, Progress, Any], None] = _nothing
@@ -137,7 +137,7 @@ def fit(
 
 def _train(plan: "_Plan", run: "_Now") -> "_Now":
     """Dispatch, read, check, save, until the steps are done or something ends it."""
-    plan.watch.restored(run.at, run.progress)
+    plan.watch.restored(run.at, run.progress, run.state)
     while run.at < plan.steps and run.status == "completed":
         run = _advance(plan, run)
         check = plan.evaluate is not None and _due(

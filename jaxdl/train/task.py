@@ -15,6 +15,8 @@ from jaxdl.train.step import Step
 
 Figures = dict[str, float]
 Picture = Callable[[Path], None]
+# File name to a text, or to the function that draws the picture of that name.
+Shown = Mapping[str, str | Picture]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +25,12 @@ class Findings:
 
     Attributes:
       metrics: name to value.
-      pictures: file name (``confusion_matrix.png``) to the function drawing it.
+      pictures: file name (``confusion_matrix.png``) to the function drawing it, or
+        (``translations.txt``) to a text.
     """
 
     metrics: Figures
-    pictures: Mapping[str, Picture]
+    pictures: Shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,24 +42,30 @@ class Task:
       create: the state of a seed; pure, so that it vmaps.
       step: the training step.
       evaluation: ``(state, batch) -> metrics``.
-      outputs: ``(state, batch) -> pytree`` with a row an example.
-      findings: what the outputs on the test part (and its targets) show.
+      outputs: ``(state, batch) -> pytree`` with a row an example; None where the
+        findings need none.
+      findings: ``(state, outputs, source)``: what the best state and its outputs on
+        the test part show.
       baselines: name to metrics on the test part, of what is no network.
       model: JSON data to build the model and its preprocessing again.
       layers: rows (path, kind, output shape, parameters).
       headline: the metric that names the result.
+      show: what a state can do, as texts and pictures: samples, reconstructions. Told
+        of the state at the start and at about ten checks; equal states must show
+        the same.
     """
 
     data: Any
     create: Callable[[Any], Any]
     step: Step
     evaluation: Evaluation
-    outputs: Callable[[Any, Batch], Any]
-    findings: Callable[[Any, Any], Findings]
+    outputs: Callable[[Any, Batch], Any] | None
+    findings: Callable[[Any, Any, Any], Findings]
     baselines: Callable[[], dict[str, Figures]]
     model: Mapping[str, Any]
     layers: Callable[[], list[Any]]
     headline: str = "accuracy"
+    show: Callable[[Any], Shown] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +81,8 @@ class Plan:
       seed: of the order of the examples, and of the state.
       parallel: name of a placement.
       steps_per_call: steps a dispatch; 0 decides by backend and model.
+      evaluation_batch: examples of a batch that is only measured; more than a small
+        training batch, which would spend more on dispatching than on computing.
     """
 
     batch_size: int
@@ -82,6 +93,7 @@ class Plan:
     seed: int = 0
     parallel: str = "auto"
     steps_per_call: int = 0
+    evaluation_batch: int = 256
 
 
 def steps_of(epochs: int, examples: int, batch_size: int) -> int:

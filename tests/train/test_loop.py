@@ -26,7 +26,7 @@ def fit(first=None, checkpoints=None, steps=STEPS, log=None, **options):
     rows = [] if log is None else log
     watch = train.Watch(
         metrics=lambda at, split, values: rows.append((at, split, dict(values))),
-        restored=lambda at, _: rows.__setitem__(
+        restored=lambda at, *_: rows.__setitem__(
             slice(None), [row for row in rows if row[0] <= at]
         ),
     )

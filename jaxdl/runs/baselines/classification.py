@@ -1,4 +1,4 @@
-"""Baselines: what a result must beat before it means anything."""
+"""Baselines of classifiers of arrays: the majority, and logistic regression."""
 
 from typing import Any
 
