@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import optax
 
 from experiments.flags import TrainingSettings, identity
 from jaxdl import data, models, objectives, optimizers, runs, train
+from jaxdl.runs import population
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -22,7 +24,7 @@ def check(settings: TrainingSettings) -> None:
     _at_least(0, settings, "epochs", "max_steps", "evaluate_every", "save_every")
     _at_least(0, settings, "patience", "warmup_steps", "min_delta", "clip_norm")
     _at_least(0, settings, "weight_decay", "l2", "seed", "split_seed")
-    _at_least(1, settings, "batch_size", "accumulate_steps", "memory_budget")
+    _at_least(1, settings, "batch_size", "accumulate_steps", "memory_budget", "seeds")
     for name in ("dropout", "ema_decay", "validation_fraction"):
         number = getattr(settings, name)
         if not 0 <= number < 1:
@@ -197,8 +199,16 @@ def run(
     """Train what the settings say, or try it out (``--dry_run``); the exit code."""
     if settings.dry_run:
         runs.prepare()
-        return runs.dry_run(*build(settings))
-    request = runs.Request(
+        return runs.dry_run(*built(settings, build))
+    asked = request(name, settings)
+    if settings.seeds > 1:
+        return population.execute(asked, lambda: seed_members(settings, build))
+    return runs.execute(asked, lambda: built(settings, build))
+
+
+def request(name: str, settings: TrainingSettings) -> runs.Request:
+    """The run that settings ask for."""
+    return runs.Request(
         experiment=name,
         settings=dataclasses.asdict(settings),
         identity=identity(settings),
@@ -206,4 +216,39 @@ def run(
         mode=settings.resume,
         profile=settings.profile,
     )
-    return runs.execute(request, lambda: build(settings))
+
+
+def built(settings: S, build: Callable[[S], tuple[Task, Plan]]) -> tuple[Task, Plan]:
+    """What ``build`` gives, on a bootstrap sample of the training part if asked."""
+    task, plan = build(settings)
+    return (_resampled(task, settings.seed) if settings.bootstrap else task), plan
+
+
+def seed_members(
+    settings: S, build: Callable[[S], tuple[Task, Plan]]
+) -> list[population.Member]:
+    """A member for each of ``settings.seeds`` seeds, all of one task.
+
+    With ``bootstrap`` each trains on as many examples, drawn from the training part
+    with replacement (Breiman 1996).
+    """
+    task, plan = build(settings)
+    return [
+        population.Member(
+            name=f"seed_{seed}",
+            task=_resampled(task, seed) if settings.bootstrap else task,
+            plan=dataclasses.replace(plan, seed=seed),
+            settings=dataclasses.asdict(dataclasses.replace(settings, **changes)),
+        )
+        for seed in range(settings.seed, settings.seed + settings.seeds)
+        for changes in [{"seed": seed, "seeds": 1}]
+    ]
+
+
+def _resampled(task: Task, seed: int) -> Task:
+    size = task.data.train.size
+    drawn = np.random.default_rng([seed, size]).integers(size, size=size)
+    train_part = data.subset(task.data.train, drawn)
+    return dataclasses.replace(
+        task, data=dataclasses.replace(task.data, train=train_part)
+    )

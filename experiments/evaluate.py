@@ -15,13 +15,12 @@ from typing import Any
 
 from experiments import common, flags, saved
 from experiments.flags import option
-from jaxdl import runs, train
+from jaxdl import runs
 from jaxdl.data.source import Source, in_memory
 from jaxdl.runs import outcome
-from jaxdl.runs.folder import RunFolder, jsonable, open_folder
+from jaxdl.runs.folder import jsonable, open_folder
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.summary import read_summary
-from jaxdl.train.progress import start
 
 NAME = "evaluate"
 SPLITS = ("train", "validation", "test")
@@ -55,13 +54,13 @@ def evaluate(settings: Settings) -> dict[str, Any]:
     asked = saved.settings_of(folder, experiment.Settings)
     if settings.data_dir:
         asked = dataclasses.replace(asked, data_dir=settings.data_dir)
-    task, plan = experiment.build(asked)
+    task, plan = common.built(asked, experiment.build)
     if settings.dataset:
         other = dataclasses.replace(asked, dataset=settings.dataset)
         task = dataclasses.replace(task, data=_other(experiment, other, task.data))
     # Nothing is trained here: how many steps a dispatch holds need not be found out.
     machine = Machine.of(task, dataclasses.replace(plan, steps_per_call=1))
-    step, state = best_state(machine, folder)
+    step, state = outcome.best_state(machine, folder)
     if settings.split == "test":
         metrics, _ = outcome.test(machine, state)
     else:
@@ -78,20 +77,6 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         "metrics": metrics,
         "differences": None if known is None else differences(known, metrics),
     }
-
-
-def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
-    """Step and state of the best check of a run, on the devices."""
-    state = machine.state()
-    progress = start(machine.plan.rule, state)
-    with train.Checkpoints(folder.states, read_only=True) as checkpoints:
-        found = checkpoints.restore(state, progress)
-        best = -1 if found is None else int(found.progress.best_step)
-        if found is not None and best not in (-1, found.step):
-            found = checkpoints.restore(state, progress, best)
-    if found is None:
-        raise FileNotFoundError(f"{folder.states} holds no checkpoint.")
-    return found.step, found.state
 
 
 def differences(

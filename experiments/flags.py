@@ -62,6 +62,8 @@ class TrainingSettings:
     min_delta: float = option(0.0, "least improvement that counts")
     workdir: str = option("", "run folder; empty: checkpoints/...", same_run=True)
     resume: str = option("auto", "auto, never or must", same_run=True)
+    seeds: int = option(1, "train so many seeds, from --seed on, as one program")
+    bootstrap: bool = option(False, "train on a sample drawn with replacement")
     parallel: str = option("auto", "auto, none, data or pmap")
     steps_per_call: str = option("auto", "steps in one dispatch, or auto")
     precision: str = option("float32", "compute in float32 or bfloat16")

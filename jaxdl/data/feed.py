@@ -73,16 +73,12 @@ class Feed:
     a `with`) to end its background thread.
 
     Attributes:
-      size: examples in the source.
-      batch_size: examples in a batch.
-      seed: of the order in which they come.
-      read: indices [batch] or [count, batch] -> the batch on the device(s).
+      order: step -> indices [batch] into the source ([members, batch] for members).
+      read: indices [..., batch] -> the batch on the device(s).
       ahead: keeps the batches read in advance; None for a resident source.
     """
 
-    size: int
-    batch_size: int
-    seed: int
+    order: Callable[[int], np.ndarray]
     read: Callable[[np.ndarray], Batch]
     ahead: "_Ahead | None" = None
 
@@ -94,13 +90,10 @@ class Feed:
         return self.ahead.get(read, step, count)
 
     def indices(self, step: int, count: int | None = None) -> np.ndarray:
-        """The examples that `feed(step, count)` holds: [batch] or [count, batch]."""
-        at = functools.partial(step_indices, self.size, self.batch_size, self.seed)
-        return (
-            at(step)
-            if count is None
-            else np.stack([at(step + i) for i in range(count)])
-        )
+        """The examples that `feed(step, count)` holds; with `count`, stacked."""
+        if count is None:
+            return self.order(step)
+        return np.stack([self.order(step + i) for i in range(count)])
 
     def close(self) -> None:
         """End the background thread, if there is one."""
@@ -143,9 +136,10 @@ def feed(
       ValueError: a batch larger than the data, or a negative seed.
     """
     step_indices(source.size, batch_size, seed, 0)
-    read = _reader(source, put or _put, replicate, on_device)
+    read = reader(source, put, replicate, on_device)
     ahead = _Ahead() if source.arrays is None else None
-    return Feed(source.size, batch_size, seed, read, ahead)
+    order = functools.partial(step_indices, source.size, batch_size, seed)
+    return Feed(order, read, ahead)
 
 
 @dataclass(frozen=True)
@@ -158,20 +152,20 @@ class Passes:
     source is cut into batches.
 
     Attributes:
-      size: examples in the source.
-      batch_size: examples in a batch, padding included.
+      count: how many batches.
+      order: number of a batch -> (indices [batch], what else the batch is to hold).
       read: (indices [batch], what else the batch is to hold) -> the batch on the
         device(s).
       streams: whether batches are read ahead on a background thread.
     """
 
-    size: int
-    batch_size: int
+    count: int
+    order: Callable[[int], tuple[np.ndarray, Batch]]
     read: Callable[[np.ndarray, Batch], Batch]
     streams: bool
 
     def __len__(self) -> int:
-        return -(-self.size // self.batch_size)
+        return self.count
 
     def __iter__(self) -> Iterator[Batch]:
         if not self.streams:
@@ -185,11 +179,17 @@ class Passes:
             ahead.close()
 
     def _batch(self, number: int) -> Batch:
-        start = number * self.batch_size
-        position = np.arange(start, start + self.batch_size, dtype=np.int32)
-        real = position < self.size
-        told = {"mask": real.astype(np.float32), "position": position}
-        return self.read(np.where(real, position, 0), told)
+        return self.read(*self.order(number))
+
+
+def pass_indices(size: int, batch_size: int, number: int) -> tuple[np.ndarray, Batch]:
+    """The indices of an evaluation batch, with its mask and positions: padding beyond
+    the source's end is its first example, at mask 0.0."""
+    start = number * batch_size
+    position = np.arange(start, start + batch_size, dtype=np.int32)
+    real = position < size
+    told = {"mask": real.astype(np.float32), "position": position}
+    return np.where(real, position, 0), told
 
 
 def evaluation_feed(
@@ -209,8 +209,10 @@ def evaluation_feed(
     """
     if batch_size < 1:
         raise ValueError(f"--batch_size={batch_size} is not allowed; give 1 or more")
-    read = _reader(source, put or _put, replicate, on_device)
-    return Passes(source.size, batch_size, read, source.arrays is None)
+    read = reader(source, put, replicate, on_device)
+    order = functools.partial(pass_indices, source.size, batch_size)
+    count = -(-source.size // batch_size)
+    return Passes(count, order, read, source.arrays is None)
 
 
 def evaluation_batches(
@@ -261,11 +263,15 @@ class _Ahead:
         self._coming.clear()
 
 
-def _reader(
-    source: Source, put: Put, replicate: Replicate | None, on_device: bool | None
+def reader(
+    source: Source,
+    put: Put | None = None,
+    replicate: Replicate | None = None,
+    on_device: bool | None = None,
 ) -> Callable[..., Batch]:
-    """What turns indices, and what is told of them (a mask unless all are real), into
-    a placed batch."""
+    """What turns indices [..., batch], and what is told of them (a mask unless all are
+    real), into a placed batch; arguments as in `feed`."""
+    place = put or _put
     if on_device is None:
         on_device = jax.default_backend() != "cpu"
     resident: Any = None
@@ -275,17 +281,17 @@ def _reader(
     @functools.lru_cache(maxsize=2)
     def ones(shape: tuple[int, ...]) -> Any:
         # Placing even a small array takes 20 microseconds: once is enough.
-        return put({"mask": np.ones(shape, np.float32)}, len(shape) - 1)
+        return place({"mask": np.ones(shape, np.float32)}, len(shape) - 1)
 
     def read(indices: np.ndarray, told: Batch | None = None) -> Batch:
         axis = indices.ndim - 1
-        placed = ones(indices.shape) if told is None else put(told, axis)
+        placed = ones(indices.shape) if told is None else place(told, axis)
         if resident is not None:
-            chosen = put({"indices": indices}, axis)["indices"]
+            chosen = place({"indices": indices}, axis)["indices"]
             return {**_gather(resident, chosen), **placed}
         flat = source.fetch(indices.reshape(-1))
         stacked = {k: a.reshape(*indices.shape, *a.shape[1:]) for k, a in flat.items()}
-        return {**put(stacked, axis), **placed}
+        return {**place(stacked, axis), **placed}
 
     return read
 

@@ -72,6 +72,12 @@ def in_memory(
     return Source(len(inputs), fetch, arrays)
 
 
+def from_mapping(arrays: Mapping[str, np.ndarray]) -> Source:
+    """A source over arrays in memory by name, each [n, ...]."""
+    size = len(next(iter(arrays.values())))
+    return Source(size, lambda at: {k: a[at] for k, a in arrays.items()}, arrays)
+
+
 def read_whole(source: Source) -> Source:
     """The same source, all of it read into memory."""
     held = source.fetch(np.arange(source.size))

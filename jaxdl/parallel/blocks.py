@@ -26,12 +26,16 @@ def automatic_block(
       batch: a batch, or shapes of it.
       boundary: steps between checks; blocks never cross them.
     """
-    if jax.default_backend() == "cpu":
-        # Traced by jit, which remembers: compiling the step traces it no second time.
-        jaxpr = jax.jit(step).trace(state, batch).jaxpr
-        if any(name.startswith("conv_general") for name in primitives(jaxpr.jaxpr)):
-            return 1
+    if jax.default_backend() == "cpu" and convolves(step, state, batch):
+        return 1
     return max(n for n in range(1, LARGEST + 1) if max(boundary, 1) % n == 0)
+
+
+def convolves(step: Callable[..., Any], state: Any, batch: Any) -> bool:
+    """Whether a convolution is among what a step computes."""
+    # Traced by jit, which remembers: compiling the step traces it no second time.
+    jaxpr = jax.jit(step).trace(state, batch).jaxpr
+    return any(name.startswith("conv_general") for name in primitives(jaxpr.jaxpr))
 
 
 def primitives(jaxpr: core.Jaxpr) -> Iterator[str]:

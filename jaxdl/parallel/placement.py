@@ -25,8 +25,9 @@ class Placement:
     Attributes:
       name: "none", "data" or "pmap".
       devices: those that share each batch.
-      step: a way: the step, compiled.
-      block: a way: several steps in one dispatch.
+      step: a way: ``(step, axis=0)``, compiled; ``axis`` is the batch's example axis
+        (1 where members lead).
+      block: a way: ``(step, axis=0)``, several steps in one dispatch.
       evaluation: compiles ``(state, batch) -> anything``; nothing is donated.
       put: places a batch; the axis given is its example axis.
       whole: places a tree on every device.
@@ -34,8 +35,8 @@ class Placement:
 
     name: str
     devices: tuple[jax.Device, ...]
-    step: Callable[[Step], Step]
-    block: Callable[[Step], Step]
+    step: Callable[..., Step]
+    block: Callable[..., Step]
     evaluation: Callable[[Callable[..., Any]], Callable[..., Any]]
     put: Callable[[PyTree, int], PyTree]
     whole: Callable[[PyTree], PyTree]
@@ -60,8 +61,8 @@ def placement(
         return Placement(
             name="none",
             devices=devices[:1],
-            step=ways.jit,
-            block=lambda step: ways.jit(ways.scan(step)),
+            step=lambda step, axis=0: ways.jit(step),
+            block=lambda step, axis=0: ways.jit(ways.scan(step)),
             evaluation=jax.jit,
             put=lambda batch, axis: jax.device_put(batch, devices[0]),
             whole=lambda tree: jax.device_put(tree, devices[0]),
@@ -72,7 +73,7 @@ def placement(
         name=name,
         devices=devices,
         step=partial(spread, mesh=mesh),
-        block=lambda step: spread(ways.scan(step), mesh=mesh, axis=1),
+        block=lambda step, axis=0: spread(ways.scan(step), mesh=mesh, axis=axis + 1),
         # Of global arrays: XLA follows where they lie.
         evaluation=lambda function: ways.one_at_a_time(jax.jit(function), devices),
         put=lambda batch, axis: jax.device_put(batch, ways.split(mesh, axis)),

@@ -1,7 +1,11 @@
-"""What a finished model got wrong."""
+"""What a finished model got wrong, and what it goes by."""
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import ArrayLike, Float, Int
+
+from jaxdl import metrics
 
 
 def worst(
@@ -26,3 +30,61 @@ def misclassified(
     """Indices of the examples whose likeliest class is not theirs, in order."""
     predictions = np.argmax(np.asarray(probabilities), axis=-1)
     return np.flatnonzero(predictions != np.asarray(targets))
+
+
+def class_figures(
+    probabilities: Float[ArrayLike, "examples classes"],
+    targets: Int[ArrayLike, " examples"],
+) -> dict[str, float]:
+    """``precision``, ``recall``, ``f1`` and ``roc_auc`` of classified examples.
+
+    Of two classes, those of the second, the positive one; of more, their means over
+    the classes (macro), and the area of each class against the rest.
+    """
+    shares, true = np.asarray(probabilities), np.asarray(targets)
+    count = shares.shape[1]
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (true, np.argmax(shares, axis=1)), 1)
+    if count > 2:
+        area = metrics.roc_auc(shares, true)
+        return {**metrics.macro_scores(matrix), "roc_auc": area}
+    scores = metrics.class_scores(matrix)
+    return {
+        "precision": float(scores.precision[1]),
+        "recall": float(scores.recall[1]),
+        "f1": float(scores.f1[1]),
+        "roc_auc": metrics.roc_auc(shares[:, 1], true),
+    }
+
+
+def permutation_importance(
+    cost: Callable[[np.ndarray], float],
+    inputs: Float[np.ndarray, "examples features"],
+    groups: Mapping[str, Int[np.ndarray, " features"]],
+    repeats: int = 5,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, " repeats"]]:
+    """How much a model's cost grows when an input is shuffled among the examples, so
+    that it says nothing any more (Breiman 2001, section 10).
+
+    Inputs that say the same stand in for one another: both then look unimportant.
+
+    Args:
+      cost: inputs to the mean cost of the model's outputs.
+      inputs: of examples that the model was not trained on.
+      groups: name of an input to its features, which are shuffled together.
+      repeats: shuffles of each.
+      seed: of the shuffles.
+    """
+    rng = np.random.default_rng(seed)
+    before = cost(inputs)
+    found = {}
+    for name, features in groups.items():
+        rises = np.zeros(repeats)
+        for repeat in range(repeats):
+            shuffled = inputs.copy()
+            order = rng.permutation(len(inputs))
+            shuffled[:, features] = inputs[order][:, features]
+            rises[repeat] = cost(shuffled) - before
+        found[name] = rises
+    return found

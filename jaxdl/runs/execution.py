@@ -7,8 +7,9 @@ same by calling ``execute``.
 import dataclasses
 import shlex
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jaxdl import train
 from jaxdl.runs import environment, outcome, resume, screen, signals
@@ -73,7 +74,7 @@ def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
     machine = Machine.of(task, plan)
     folder = create(path)
     with lock(folder):
-        _describe(request, folder, task)
+        describe(request, folder, task)
         screen.show_start(task, machine)
         print(f"run {folder.path}")
         with Recorder(folder, task, plan) as recorder:
@@ -86,7 +87,7 @@ def prepare() -> None:
     environment.enable_compilation_cache()
 
 
-def _describe(request: Request, folder: RunFolder, task: Task) -> None:
+def describe(request: Request, folder: RunFolder, task: Task) -> None:
     """Write what the run is, before its first step."""
     folder.summary.unlink(missing_ok=True)  # of a run that now goes on
     about = environment.environment()
@@ -113,8 +114,49 @@ _NOT_KEPT = ("workdir", "resume", "dry_run", "profile", "traceback")
 def _train(
     request: Request, folder: RunFolder, machine: Machine, recorder: Recorder
 ) -> int:
-    plan = machine.plan
     validation = machine.passes(machine.task.data.validation)
+    about = (request.experiment, folder, machine)
+    return train_to_the_end(
+        request,
+        folder,
+        machine,
+        recorder,
+        evaluate=lambda state: machine.measure(state, validation),
+        incomplete=lambda fitted: outcome.write(*about, fitted, recorder, {}, {}),
+        complete=lambda fitted: outcome.finish(*about, fitted, recorder),
+    )
+
+
+class Witness(Protocol):
+    """What is told of a run while it trains; a ``Recorder`` is one."""
+
+    @property
+    def watch(self) -> train.Watch:
+        """What to hand to ``fit``."""
+
+    def close_line(self) -> None:
+        """Called when training is over, before anything is printed."""
+
+
+def train_to_the_end(
+    request: Request,
+    folder: RunFolder,
+    machine: Machine,
+    recorder: Witness,
+    *,
+    evaluate: Callable[[Any], dict[str, Any]],
+    incomplete: Callable[[train.Fitted], None],
+    complete: Callable[[train.Fitted], None],
+) -> int:
+    """Fit what the machine holds, under signals and profiler; the exit code.
+
+    Args:
+      request, folder, machine, recorder: of the run.
+      evaluate: state to validation metrics.
+      incomplete: told of a run that was interrupted or failed.
+      complete: told of one that came to its end.
+    """
+    plan = machine.plan
     with (
         signals.catch() as caught,
         machine.feed,
@@ -130,12 +172,13 @@ def _train(
             machine.task.step,
             machine.feed,
             steps=plan.steps,
-            way=machine.way.step,
-            block_way=machine.way.block,
+            way=partial(machine.way.step, axis=machine.axis),
+            block_way=partial(machine.way.block, axis=machine.axis),
             steps_per_call=machine.steps_per_call,
-            evaluate=lambda state: machine.measure(state, validation),
+            evaluate=evaluate,
             evaluate_every=plan.evaluate_every,
             rule=plan.rule,
+            judge=machine.judge,
             checkpoints=checkpoints,
             save_every=plan.save_every,
             watch=watch,
@@ -143,7 +186,7 @@ def _train(
         )
     recorder.close_line()
     if fitted.status in ("interrupted", "failed"):
-        outcome.write(request.experiment, folder, machine, fitted, recorder, {}, {})
+        incomplete(fitted)
     if fitted.status == "interrupted":
         print(f"stopped at step {fitted.step} and saved; go on with:")
         print(f"  {resume_command(request.experiment, folder)}")
@@ -155,7 +198,7 @@ def _train(
             "--learning_rate, --clip_norm=1, or --on_nonfinite=skip."
         )
         return 1
-    outcome.finish(request.experiment, folder, machine, fitted, recorder)
+    complete(fitted)
     return 0
 
 

@@ -23,6 +23,7 @@ _NAMES = (
     "summary.json",
     "plots",
     "samples",
+    "members",
     "report.html",
 )
 
@@ -77,6 +78,11 @@ class RunFolder:
     def samples(self) -> Path:
         """What the states showed as the run learned, named by step."""
         return self.path / "samples"
+
+    @property
+    def members(self) -> Path:
+        """The run folders of members that were trained together."""
+        return self.path / "members"
 
     @property
     def report(self) -> Path:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from jaxdl import models
@@ -50,8 +49,9 @@ class Loaded:
     settings: dict[str, str]
 
     def __call__(self, inputs: Any) -> Float[Array, "batch classes"]:
-        """Outputs (logits) for inputs [batch, ...] as stored in the data set."""
-        inputs = self.preprocess.apply(jnp.asarray(inputs))
+        """Outputs (logits, or values) for inputs [batch, ...] as stored in the data set;
+        of a table, columns by name."""
+        inputs = self.preprocess.apply(inputs)
         apply = forward(self.model)
         outputs, _ = apply(self.params, self.model_state, inputs, Context(), None)
         return outputs

@@ -8,12 +8,23 @@ import jax
 
 from jaxdl import data as data_room
 from jaxdl import parallel, train
+from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.task import Plan, Task
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """How a task runs here; nothing is compiled until it is called."""
+    """How a task runs here; nothing is compiled until it is called.
+
+    Attributes:
+      task, plan: what is run.
+      way: how, and on which devices.
+      feed: training batches, by step.
+      evaluation: that of the task, compiled.
+      steps_per_call: steps a dispatch.
+      judge: what a check means.
+      axis: the example axis of a batch; 1 where members lead.
+    """
 
     task: Task
     plan: Plan
@@ -21,6 +32,8 @@ class Machine:
     feed: Any
     evaluation: Callable[..., Any]
     steps_per_call: int
+    judge: Judge = SINGLE
+    axis: int = 0
 
     @classmethod
     def of(cls, task: Task, plan: Plan) -> "Machine":
@@ -39,7 +52,7 @@ class Machine:
             replicate=way.whole,
         )
         state, batch = jax.eval_shape(task.create, 0), feed(0)
-        _check_monitor(task, plan, state, batch)
+        check_monitor(task, plan, state, batch)
         return cls(
             task=task,
             plan=plan,
@@ -80,7 +93,7 @@ class Machine:
         return train.predict(self.way.evaluation(self.task.outputs), state, batches)
 
 
-def _check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
+def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
     """Raise where validation will not measure what the rule looks at: now, and not
     at the first check."""
     measured = jax.eval_shape(task.evaluation, state, batch)

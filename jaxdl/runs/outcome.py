@@ -1,7 +1,7 @@
 """How a run ends: the test part, once; pictures, summary, report, last lines."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from jaxdl import train
 from jaxdl.metrics import DIRECTIONS
@@ -9,8 +9,26 @@ from jaxdl.models import count_parameters
 from jaxdl.runs import plots, report, screen, shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.machine import Machine
-from jaxdl.runs.recorder import Recorder
 from jaxdl.runs.summary import summarize, write_summary
+
+
+class Account(Protocol):
+    """What an outcome asks of a recorder: a log for the test part, and times."""
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """Training speed without compiling."""
+
+    @property
+    def compile_seconds(self) -> float:
+        """Time to compile."""
+
+    @property
+    def wall_seconds(self) -> float:
+        """Of the whole run."""
+
+    def test(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the test metrics."""
 
 
 def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, Any]]:
@@ -20,6 +38,24 @@ def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, A
     values = machine.measure(state, batches)
     findings = machine.task.findings(state, machine.outputs(state, batches), source)
     return {**values, **findings.metrics}, findings.pictures
+
+
+def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
+    """Step and state of the best check of a run, on the devices.
+
+    Raises:
+      FileNotFoundError: the folder holds no checkpoint.
+    """
+    state = machine.state()
+    progress = machine.judge.start(machine.plan.rule, state)
+    with train.Checkpoints(folder.states, read_only=True) as checkpoints:
+        found = checkpoints.restore(state, progress)
+        best = -1 if found is None else machine.judge.best_step(found.progress)
+        if found is not None and best not in (-1, found.step):
+            found = checkpoints.restore(state, progress, best)
+    if found is None:
+        raise FileNotFoundError(f"{folder.states} holds no checkpoint.")
+    return found.step, found.state
 
 
 def logged(history: Sequence[Mapping[str, Any]], step: int) -> dict[str, Any]:
@@ -38,7 +74,7 @@ def finish(
     folder: RunFolder,
     machine: Machine,
     fitted: train.Fitted,
-    recorder: Recorder,
+    recorder: Account,
 ) -> None:
     """Test the best state, write all that a finished run has, print the result."""
     values, pictures = test(machine, fitted.best)
@@ -61,7 +97,7 @@ def write(
     folder: RunFolder,
     machine: Machine,
     fitted: train.Fitted,
-    recorder: Recorder,
+    recorder: Account,
     metrics: Mapping[str, Mapping[str, float]],
     baselines: Mapping[str, Mapping[str, float]],
 ) -> None:

@@ -19,7 +19,7 @@ def classification(
     classes: Sequence[str],
     count: int = 25,
 ) -> Findings:
-    """Macro precision, recall and F1; a confusion matrix and the worst images.
+    """Accuracy, macro precision, recall and F1; a confusion matrix and the worst images.
 
     Args:
       probabilities: of each class, by example.
@@ -42,7 +42,10 @@ def classification(
         classes,
     )
     return Findings(
-        metrics=metrics.macro_scores(matrix),
+        metrics={
+            "accuracy": float(np.mean(predictions == np.asarray(targets))),
+            **metrics.macro_scores(matrix),
+        },
         pictures={
             "confusion_matrix.png": partial(plots.confusion_matrix, matrix, classes),
             "worst_images.png": worst_images,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxdl import train
 from jaxdl.runs import environment, progress_line, shown, writers
@@ -20,12 +21,20 @@ _COMPILED = "/jax/core/compile/backend_compile_duration"
 class Recorder:
     """Writers, progress line and clocks of one run; a context manager."""
 
-    def __init__(self, folder: RunFolder, task: Task, plan: Plan) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        task: Task,
+        plan: Plan,
+        log: Any = None,
+        members: int = 1,
+    ) -> None:
+        """``log`` takes the metrics in place of the folder's own files; each step is
+        one of so many ``members``, whose values are shown by their mean."""
         self._plan = plan
         self._examples = task.data.train.size
-        self._log = writers.tee(
-            writers.MetricsLog(folder.metrics), writers.TensorBoard(folder.path)
-        )
+        self._step_examples = members * plan.batch_size
+        self._log = log or writers.run_log(folder.metrics, folder.path)
         self._speed = writers.SpeedLog(folder.speed)
         self._speed_path = folder.speed
         self._show: Any = None
@@ -41,7 +50,7 @@ class Recorder:
         self._spent: dict[str, float] = defaultdict(float)
         self._shown: tuple[int, float] | None = None
         self._stepped = False
-        self.compile_seconds = 0.0
+        self._compiling = 0.0
         self._steady = (0, 0.0)  # steps and seconds that were training alone
 
     def __enter__(self) -> "Recorder":
@@ -62,7 +71,7 @@ class Recorder:
 
     def _heard(self, event: str, duration_secs: float, **_: Any) -> None:
         if event == _COMPILED:
-            self.compile_seconds += duration_secs
+            self._compiling += duration_secs
             self._spent["compile"] += duration_secs
 
     @property
@@ -77,6 +86,11 @@ class Recorder:
         )
 
     @property
+    def compile_seconds(self) -> float:
+        """Time that XLA took to compile, or to read what it had compiled before."""
+        return self._compiling
+
+    @property
     def wall_seconds(self) -> float:
         """Of the whole run, what came before a resume included."""
         return self._earlier + time.perf_counter() - self._began
@@ -85,7 +99,7 @@ class Recorder:
     def examples_per_second(self) -> float | None:
         """Training speed without compiling, checking and saving."""
         steps, seconds = self._steady
-        return steps * self._plan.batch_size / seconds if seconds > 0 else None
+        return steps * self._step_examples / seconds if seconds > 0 else None
 
     def test(self, step: int, values: Mapping[str, float]) -> None:
         """Log the test metrics, once, after training."""
@@ -95,25 +109,25 @@ class Recorder:
         """Leave the progress line as it stands; what follows prints below it."""
         self._stack.close()
 
-    def _restored(self, step: int, progress: train.Progress, state: Any) -> None:
+    def _restored(self, step: int, progress: Any, state: Any) -> None:
         self._log.cut(step)
         self._speed.cut(step)
         rows = writers.read(self._speed_path)
         self._earlier = float(rows[-1]["wall_seconds"]) if rows else 0.0
         self._last = (step, time.perf_counter())
         if step:
-            self._line.update(step, _best(progress), check=True)
+            self._line.update(step, self._best(progress), check=True)
         elif self._show is not None:
             self._show(step, state)
 
     def _block(self, step: int, values: Mapping[str, Any]) -> None:
         now = time.perf_counter()
         told = ("loss", self._plan.rule.monitor, "learning_rate")
-        line = {name: values[name] for name in told if name in values}
+        line = {name: float(np.mean(values[name])) for name in told if name in values}
         if self._shown is not None:
             before, then = self._shown
             line["examples_per_second"] = (
-                (step - before) * self._plan.batch_size / max(now - then, 1e-9)
+                (step - before) * self._step_examples / max(now - then, 1e-9)
             )
         self._shown = (step, now)
         self._line.update(step, line)
@@ -122,10 +136,11 @@ class Recorder:
         self._log.append(step, split, values)
         if split == "validation":
             monitor = self._plan.rule.monitor
-            self._line.update(step, {f"validation {monitor}": values[monitor]})
+            value = float(np.mean(values[monitor]))
+            self._line.update(step, {f"validation {monitor}": value})
 
-    def _checked(self, step: int, progress: train.Progress, state: Any) -> None:
-        self._line.update(step, _best(progress), check=True)
+    def _checked(self, step: int, progress: Any, state: Any) -> None:
+        self._line.update(step, self._best(progress), check=True)
         before, then = self._last
         now = time.perf_counter()
         apart = sum(self._spent[k] for k in ("compile", "evaluation", "saving"))
@@ -135,7 +150,7 @@ class Recorder:
             self._steady = (self._steady[0] + steps, self._steady[1] + training)
         row = {
             "steps_per_second": steps / training,
-            "examples_per_second": steps * self._plan.batch_size / training,
+            "examples_per_second": steps * self._step_examples / training,
             "wall_seconds": self.wall_seconds,
             **{f"{name}_seconds": s for name, s in sorted(self._spent.items())},
         }
@@ -145,6 +160,16 @@ class Recorder:
         self._spent.clear()
         self._last, self._shown = (step, time.perf_counter()), None
 
+    def _best(self, progress: Any) -> dict[str, Any]:
+        """Value and step of the best check, of all members where there are several."""
+        steps = np.atleast_1d(progress.best_step)
+        values = np.atleast_1d(progress.best_value)[steps >= 0]
+        if not values.size:
+            return {}
+        pick = np.argmin if self._plan.rule.mode == "min" else np.argmax
+        at = int(pick(values))
+        return {"best": float(values[at]), "best_step": int(steps[steps >= 0][at])}
+
     def _timed(self, what: str, seconds: float) -> None:
         if what == "dispatch" and not self._stepped:
             self._stepped = True
@@ -152,8 +177,3 @@ class Recorder:
             if since is not None:
                 self._spent["first_step"] = since
         self._spent[what] += seconds
-
-
-def _best(progress: train.Progress) -> dict[str, Any]:
-    step = int(progress.best_step)
-    return {"best": float(progress.best_value), "best_step": step} if step >= 0 else {}

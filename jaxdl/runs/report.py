@@ -34,6 +34,8 @@ _CAPTIONS = {
     "(column); shaded by the share of the true class.",
     "worst_images": "The test images whose true class got the lowest probability, "
     "the worst first.",
+    "attention": "What was read (left to right) while each character was written "
+    "(top to bottom), in test examples: the darker, the more weight.",
     "feature_maps": "What the layer puts out for one image, a tile a channel.",
 }
 _STATUS = {

@@ -105,6 +105,16 @@ def data_table(dataset: Any, to: "Console | None" = None) -> None:
     _line(to, f"classes {classes_text(about['classes'])}")
 
 
+def text_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], to: "Console | None" = None
+) -> None:
+    """Prints a table of texts; all columns but the first stand to the right."""
+    table = _table(columns[:1], columns[1:])
+    for row in rows:
+        table.add_row(*_cells(*row))
+    (to or console()).print(table)
+
+
 def devices_line(devices: Iterable[Any], to: "Console | None" = None) -> None:
     """Prints the devices in use: ``devices 2 x cpu (16 cores)``."""
     from jaxdl.runs.environment import cpu_count

@@ -30,6 +30,10 @@ _KEYS = (
     "compile_seconds",
     "wall_seconds",
 )
+# What the summary of members that were trained together has besides: name to status,
+# best step and test metrics; which was best on validation; the standard deviation of
+# each mean in ``metrics``; metrics of their averaged outputs.
+_OF_MEMBERS = ("members", "best_member", "spread", "ensemble")
 
 
 def summarize(
@@ -85,9 +89,9 @@ def check_summary(summary: Any) -> None:
     """Raises a ValueError that says what is wrong with a summary, if anything."""
     if not isinstance(summary, Mapping):
         raise ValueError("a summary is a JSON object")
-    if set(summary) != set(_KEYS):
-        missing = sorted(set(_KEYS) - set(summary))
-        unknown = sorted(map(str, set(summary) - set(_KEYS)))
+    missing = sorted(set(_KEYS) - set(summary))
+    unknown = sorted(map(str, set(summary) - {*_KEYS, *_OF_MEMBERS}))
+    if missing or unknown:
         raise ValueError(f"a summary without {missing}, with unknown {unknown}")
     if summary["status"] not in STATUSES:
         raise ValueError(f"status {summary['status']!r} is none of {STATUSES}")
@@ -143,7 +147,8 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
       ValueError: it is not one (see ``check_summary``).
     """
     check_summary(summary)
-    write_json(path, {name: summary[name] for name in _KEYS})
+    names = (*_KEYS, *_OF_MEMBERS)
+    write_json(path, {name: summary[name] for name in names if name in summary})
 
 
 def read_summary(path: Path) -> dict[str, Any]:

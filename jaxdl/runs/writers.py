@@ -6,7 +6,7 @@ which a resumed run calls once with the step it starts from, and ``close()``.
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -153,6 +153,47 @@ class Tee:
 def tee(*writers: Writer) -> Tee:
     """One writer that hands everything to each of ``writers``."""
     return Tee(writers)
+
+
+def run_log(metrics: Path, folder: Path) -> Tee:
+    """Where a run's metrics go: its ``metrics.jsonl``, and TensorBoard."""
+    return tee(MetricsLog(metrics), TensorBoard(folder))
+
+
+@dataclass
+class MembersLog:
+    """Metrics of members that train together, each to a log of its own.
+
+    Rows hold arrays [members]. They are held back until ``settle`` says which
+    members they are of: one that has stopped gets none.
+    """
+
+    logs: tuple[Tee, ...]
+    _held: list[tuple[int, str, Mapping[str, Any]]] = field(
+        default_factory=list, init=False, repr=False
+    )
+
+    def append(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """Holds a row back."""
+        self._held.append((step, split, values))
+
+    def settle(self, running: Sequence[bool]) -> None:
+        """Hands what is held back to the logs of the members that were running."""
+        for step, split, values in self._held:
+            for index, log in enumerate(self.logs):
+                if running[index]:
+                    log.append(step, split, {k: v[index] for k, v in values.items()})
+        self._held.clear()
+
+    def cut(self, step: int) -> None:
+        """Cuts every log."""
+        for log in self.logs:
+            log.cut(step)
+
+    def close(self) -> None:
+        """Closes every log."""
+        for log in self.logs:
+            log.close()
 
 
 def read(path: Path) -> list[Row]:

@@ -17,7 +17,8 @@ from jaxtyping import PyTree
 from jaxdl import metrics as measure
 from jaxdl.batch import Batch
 from jaxdl.train.checkpoints import Checkpoints
-from jaxdl.train.progress import Progress, Rule, observe, start, with_rate
+from jaxdl.train.judge import SINGLE, Judge
+from jaxdl.train.progress import Rule
 from jaxdl.train.step import Step
 
 # feed(step) is one batch; feed(step, count) is count of them, stacked.
@@ -48,10 +49,10 @@ class Watch:
         "evaluation", "saving", "waiting" (for the device).
     """
 
-    restored: Callable[[int, Progress, Any], None] = _nothing
+    restored: Callable[[int, Any, Any], None] = _nothing
     block: Callable[[int, Values], None] = _nothing
     metrics: Callable[[int, str, Values], None] = _nothing
-    checked: Callable[[int, Progress, Any], None] = _nothing
+    checked: Callable[[int, Any, Any], None] = _nothing
     timed: Callable[[str, float], None] = _nothing
 
 
@@ -70,7 +71,7 @@ class Fitted:
 
     state: PyTree
     best: PyTree
-    progress: Progress
+    progress: Any
     status: str
     step: int
 
@@ -87,6 +88,7 @@ def fit(
     evaluate: Callable[[PyTree], Values] | None = None,
     evaluate_every: int = 0,
     rule: Rule | None = None,
+    judge: Judge = SINGLE,
     checkpoints: Checkpoints | None = None,
     save_every: int = 0,
     watch: Watch | None = None,
@@ -106,6 +108,7 @@ def fit(
       evaluate: state to validation metrics, every ``evaluate_every`` steps and
         after the last.
       rule: which metric is watched, and when to stop; the loss, never.
+      judge: what a check means; that of a population where the state is one.
       checkpoints: where state and progress are kept; None keeps the best in
         memory only.
       save_every: save at multiples of so many steps; 0 at checks, when the last
@@ -126,6 +129,7 @@ def fit(
         evaluate=evaluate,
         evaluate_every=evaluate_every,
         rule=rule or Rule(),
+        judge=judge,
         checkpoints=checkpoints,
         save_every=save_every,
         watch=watch or Watch(),
@@ -152,7 +156,7 @@ def _train(plan: "_Plan", run: "_Now") -> "_Now":
             run, improved = _check(plan, run)
         if improved or stop or _saving(plan, run.at) or (check and _overdue(plan, run)):
             run = _save(plan, run)
-        if bool(run.progress.stopped):
+        if plan.judge.stopped(run.progress, run.state):
             run = run._replace(status="early_stopped")
         elif stop and run.at < plan.steps:
             run = run._replace(status="interrupted")
@@ -171,6 +175,7 @@ class _Plan:
     evaluate: Callable[[PyTree], Values] | None
     evaluate_every: int
     rule: Rule
+    judge: Judge
     checkpoints: Checkpoints | None
     save_every: int
     watch: Watch
@@ -182,7 +187,7 @@ class _Now(NamedTuple):
 
     at: int
     state: PyTree
-    progress: Progress
+    progress: Any
     totals: Any  # sums of the training metrics since the last check
     pending: tuple[tuple[int, int, Any], ...]  # (step after, steps, metrics) unread
     memory: PyTree | None  # the best state, where no checkpoint keeps it
@@ -194,14 +199,15 @@ class _Now(NamedTuple):
 def _begin(plan: _Plan, state: PyTree) -> _Now:
     """Where to begin: restored, or as given."""
     state = jax.tree.map(jnp.copy, state)  # steps donate theirs
-    at, progress, totals = 0, start(plan.rule, state), None
+    at, progress, totals = 0, plan.judge.start(plan.rule, state), None
     if plan.checkpoints is not None:
         restored = plan.checkpoints.restore(state, progress)
         if restored is not None:
             at, state, progress = restored.step, restored.state, restored.progress
             if restored.totals is not None:
                 totals = measure.from_json(restored.totals)
-    status = "early_stopped" if bool(progress.stopped) else "completed"
+    stopped = plan.judge.stopped(progress, state)
+    status = "early_stopped" if stopped else "completed"
     now = time.perf_counter()
     return _Now(at, state, progress, totals, (), None, status, now, now)
 
@@ -256,7 +262,7 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
     steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
     totals = measure.accumulate(run.totals, steps)
     status = run.status
-    if "nonfinite" in steps and np.any(steps["nonfinite"].total):
+    if plan.judge.failed(steps):
         status = "failed"
     last = jax.tree.map(lambda x: x[-1:], steps)
     plan.watch.block(ready[-1][0], measure.read(measure.accumulate(None, last)))
@@ -280,18 +286,16 @@ def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:
     if run.totals is not None:
         plan.watch.metrics(at, "train", measure.read(run.totals))
     plan.watch.metrics(at, "validation", values)
-    progress = observe(rule, run.progress, values[rule.monitor], at)
-    state = run.state
-    if float(progress.factor) != float(run.progress.factor):
-        state = with_rate(state, progress)
-    improved = int(progress.best_step) == at
+    progress, state, improved = plan.judge.observe(
+        rule, run.progress, run.state, values, at
+    )
     memory = run.memory
-    if improved and plan.checkpoints is None:
+    if plan.judge.best_step(progress) == at and plan.checkpoints is None:
         memory = jax.tree.map(jnp.copy, state)
     plan.watch.checked(at, progress, state)
     run = run._replace(state=state, progress=progress, totals=None, memory=memory)
     # Patience that runs out must be on disk too, or a resumed run trains on.
-    return run, improved or bool(progress.stopped)
+    return run, improved or plan.judge.stopped(progress, state)
 
 
 def _save(plan: _Plan, run: _Now) -> _Now:
@@ -299,7 +303,7 @@ def _save(plan: _Plan, run: _Now) -> _Now:
         return run
     began = time.perf_counter()
     totals = None if run.totals is None else measure.to_json(run.totals)
-    best_step = int(run.progress.best_step)
+    best_step = plan.judge.best_step(run.progress)
     plan.checkpoints.save(run.at, run.state, run.progress, totals, best_step)
     now = time.perf_counter()
     plan.watch.timed("saving", now - began)
@@ -308,7 +312,10 @@ def _save(plan: _Plan, run: _Now) -> _Now:
 
 def _best(plan: _Plan, run: _Now) -> PyTree:
     """The state of the best check: from memory, from disk, or the last one."""
-    best_step = int(run.progress.best_step)
+    held = plan.judge.best(run.progress, run.state)
+    if held is not None:
+        return held
+    best_step = plan.judge.best_step(run.progress)
     if best_step in (-1, run.at):
         return run.state
     if plan.checkpoints is None:

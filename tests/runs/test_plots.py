@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxdl.runs import plots
+from jaxdl.runs.plots import classification, curves, images
 
 
 def pixels(path):
@@ -39,13 +40,13 @@ def test_the_best_step_is_marked_and_the_test_split_is_not_drawn(tmp_path):
 def test_curves_by_metric_the_loss_first_the_rate_last_if_it_varies():
     rows = history()
     rows += [{"step": s, "split": "train", "learning_rate": 0.1} for s in (1, 2)]
-    assert sorted(plots._curves(rows), key=plots._rank) == ["loss", "accuracy"]
+    assert sorted(curves._curves(rows), key=curves._rank) == ["loss", "accuracy"]
     rows += [{"step": s, "split": "train", "nonfinite": 0.0} for s in (1, 2)]
-    assert "nonfinite" not in plots._curves(rows)
+    assert "nonfinite" not in curves._curves(rows)
     rows.append({"step": 3, "split": "train", "learning_rate": 0.05})
-    curves = plots._curves(rows)
-    assert sorted(curves, key=plots._rank)[-1] == "learning_rate"
-    assert curves["loss"]["validation"] == [(10, 0.4), (20, 0.2), (30, 4 / 30)]
+    found = curves._curves(rows)
+    assert sorted(found, key=curves._rank)[-1] == "learning_rate"
+    assert found["loss"]["validation"] == [(10, 0.4), (20, 0.2), (30, 4 / 30)]
 
 
 def test_values_that_are_not_finite_leave_a_gap(tmp_path):
@@ -101,16 +102,16 @@ def test_images_are_shown_as_stored(tmp_path):
 
 def test_ranges_of_images():
     grey = np.array([0.0, 0.5, 1.0]).reshape(1, 1, 3, 1)
-    assert plots._pixels(grey, False).ravel().tolist() == [0.0, 0.5, 1.0]
-    assert plots._pixels(2 * grey - 1, False).ravel().tolist() == [0.0, 0.5, 1.0]
+    assert images._pixels(grey, False).ravel().tolist() == [0.0, 0.5, 1.0]
+    assert images._pixels(2 * grey - 1, False).ravel().tolist() == [0.0, 0.5, 1.0]
     counts = np.array([0, 4, 16], np.uint8).reshape(1, 1, 3, 1)
-    assert plots._pixels(counts, False).ravel().tolist() == [0.0, 0.25, 1.0]
-    assert plots._pixels(0 * counts, False).max() == 0.0
+    assert images._pixels(counts, False).ravel().tolist() == [0.0, 0.25, 1.0]
+    assert images._pixels(0 * counts, False).max() == 0.0
     faint = np.concatenate([grey, grey / 100])
-    assert plots._pixels(faint, True)[1].ravel().tolist() == [0.0, 0.5, 1.0]
-    assert plots._pixels(np.full((1, 2, 2, 1), np.nan), False).max() == 0.0
-    assert plots._pixels(np.zeros((1, 2, 2, 1)), True).max() == 0.0
-    assert plots._pixels(np.zeros((1, 2, 2, 5)), False).shape == (1, 2, 2)
+    assert images._pixels(faint, True)[1].ravel().tolist() == [0.0, 0.5, 1.0]
+    assert images._pixels(np.full((1, 2, 2, 1), np.nan), False).max() == 0.0
+    assert images._pixels(np.zeros((1, 2, 2, 1)), True).max() == 0.0
+    assert images._pixels(np.zeros((1, 2, 2, 5)), False).shape == (1, 2, 2)
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4, 1), (4, 4, 1), (4, 4)])
@@ -125,7 +126,7 @@ def test_the_worst_images_come_first_with_their_labels(tmp_path, monkeypatch):
     def grid(images, path, titles):
         seen.update(images=images, titles=titles)
 
-    monkeypatch.setattr(plots, "image_grid", grid)
+    monkeypatch.setattr(classification, "image_grid", grid)
     images = np.arange(4).reshape(4, 1, 1, 1)
     p = np.array([[0.9, 0.1], [0.2, 0.8], [0.45, 0.55], [0.005, 0.995]])
     targets, predictions = np.array([0, 0, 1, 0]), p.argmax(axis=1)

@@ -1,0 +1,356 @@
+"""Executing a population: seeds, folds or settings, each a run folder of its own.
+
+All members train as one program, or one after another; each is then tested, drawn
+and reported as a run of its own would be, below ``members/``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxdl import data as data_room
+from jaxdl import parallel, train
+from jaxdl.runs import execution, members_report, outcome, resume, screen, writers
+from jaxdl.runs.execution import Request
+from jaxdl.runs.folder import RunFolder, create, default_workdir, lock
+from jaxdl.runs.machine import Machine, check_monitor
+from jaxdl.runs.recorder import Recorder
+from jaxdl.train import population
+from jaxdl.train.task import Plan, Task
+
+WAYS = ("together", "in_turn")
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One of those that train together.
+
+    Members share step, evaluation and shapes. They differ in their seed, in numbers of
+    ``hyper``, in their data.
+
+    Attributes:
+      name: of its folder, such as ``seed_3``.
+      task, plan: as it would run alone.
+      settings: that repeat it alone.
+      hyper: numbers of its state that are not those of ``task.create``.
+    """
+
+    name: str
+    task: Task
+    plan: Plan
+    settings: Mapping[str, Any]
+    hyper: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def create(self) -> Any:
+        """Its state before the first step."""
+        state = jax.jit(self.task.create)(self.plan.seed)
+        if not self.hyper:
+            return state
+        new = {k: np.float32(value) for k, value in self.hyper.items()}
+        return state.replace(hyper={**state.hyper, **new})
+
+
+def execute(
+    request: Request, build: Callable[[], Sequence[Member]], way: str = "together"
+) -> int:
+    """Train, test and report all members; the exit code.
+
+    Args:
+      request: the settings of the whole; its workdir holds ``members/``.
+      build: gives the members.
+      way: "together" as one program, or "in_turn".
+
+    Raises:
+      ValueError, OSError: in one line, for input that cannot be used.
+    """
+    if way not in WAYS:
+        raise ValueError(f"the way is {way!r}: give one of {', '.join(WAYS)}.")
+    execution.prepare()
+    path = Path(request.workdir or default_workdir(request.experiment))
+    standing = resume.decide(
+        path, request.mode, request.experiment, request.identity, request.length
+    )
+    if standing == "finished":
+        print(f"{path} holds these runs, finished: give another --workdir.")
+        return 0
+    members = build()
+    _check_alike(members)
+    folder = create(path)
+    with lock(folder):
+        execution.describe(request, folder, members[0].task)
+        train_all = _together if way == "together" else _in_turn
+        return train_all(request, folder, members)
+
+
+def _check_alike(members: Sequence[Member]) -> None:
+    """Members must differ in numbers alone."""
+    if not members:
+        raise ValueError("there is no member to train.")
+    names = [member.name for member in members]
+    if len(set(names)) < len(names):
+        raise ValueError(f"members share a name: {', '.join(names)}.")
+    plans = {dataclasses.replace(m.plan, seed=0) for m in members}
+    if len(plans) > 1:
+        raise ValueError("the members' plans differ in more than their seed.")
+
+
+def member_folder(folder: RunFolder, member: Member) -> RunFolder:
+    """Where a member's run lies."""
+    return RunFolder(folder.members / member.name)
+
+
+def _request(request: Request, folder: RunFolder, member: Member) -> Request:
+    """The request of a member alone."""
+    identity = {name: member.settings[name] for name in request.identity}
+    workdir = str(member_folder(folder, member).path)
+    return dataclasses.replace(
+        request, settings=member.settings, identity=identity, workdir=workdir
+    )
+
+
+def _in_turn(request: Request, folder: RunFolder, members: Sequence[Member]) -> int:
+    for member in members:
+        print(f"member {member.name}")
+        code = execution.execute(
+            dataclasses.replace(_request(request, folder, member), mode="auto"),
+            lambda member=member: (member.task, member.plan),  # type: ignore[misc]
+        )
+        if code:
+            return code
+    _conclude(request, folder, members, _machines(members))
+    return 0
+
+
+def _together(request: Request, folder: RunFolder, members: Sequence[Member]) -> int:
+    members = [
+        dataclasses.replace(member, task=_remembering(member.task))
+        for member in members
+    ]
+    machine, evaluate = _machine(members)
+    screen.show_start(members[0].task, machine)
+    print(f"{len(members)} members as one program, in {folder.members}")
+    folders = [create(member_folder(folder, member).path) for member in members]
+    for member, place in zip(members, folders, strict=True):
+        execution.describe(_request(request, folder, member), place, member.task)
+    logs = tuple(writers.run_log(place.metrics, place.path) for place in folders)
+    log = writers.MembersLog(logs)
+    with Recorder(
+        folder, members[0].task, machine.plan, log=log, members=len(members)
+    ) as recorder:
+        return execution.train_to_the_end(
+            request,
+            folder,
+            machine,
+            _Settling(recorder, log),
+            evaluate=evaluate,
+            incomplete=lambda fitted: members_report.write_incomplete(
+                request.experiment, folder, machine, fitted, recorder
+            ),
+            complete=partial(_finish, request, folder, members, log, recorder),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Settling:
+    """A recorder whose log is settled after each check."""
+
+    recorder: Recorder
+    log: writers.MembersLog
+
+    @property
+    def watch(self) -> train.Watch:
+        """What to hand to ``fit``."""
+        watch = self.recorder.watch
+
+        def checked(step: int, judgement: Any, state: Any) -> None:
+            self.log.settle((np.asarray(judgement.seen) == step).tolist())
+            watch.checked(step, judgement, state)
+
+        return dataclasses.replace(watch, checked=checked)
+
+    def close_line(self) -> None:
+        """As the recorder does."""
+        self.recorder.close_line()
+
+
+def _remembering(task: Task) -> Task:
+    """The task, computing its baselines once for all members that share it."""
+    return dataclasses.replace(task, baselines=cache(task.baselines))
+
+
+def _machine(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
+    """The machine of all members as one, and the measure of its validation parts."""
+    task, plan = members[0].task, members[0].plan
+    way = parallel.placement(plan.parallel)
+    parallel.check_divides(plan.batch_size, len(way.devices))
+    put: Any = {"put": way.put, "replicate": way.whole}
+    feed = data_room.members_feed(
+        [member.task.data.train for member in members],
+        plan.batch_size,
+        [member.plan.seed for member in members],
+        **put,
+    )
+    alone = data_room.feed(task.data.train, plan.batch_size, plan.seed, **put)(0)
+    state = jax.eval_shape(task.create, 0)
+    check_monitor(task, plan, state, alone)
+    over = parallel.over_members(task.step, state, alone, len(members))
+    step = population.population_step(task.step, over)
+    parts = [member.task.data.validation for member in members]
+    size = _batch_size(plan, max(part.size for part in parts), way)
+    passes = data_room.members_passes(parts, size, **put)
+    shared = data_room.members.shared(parts)
+    evaluation = way.evaluation(over(task.evaluation, shared=shared))
+    machine = Machine(
+        task=dataclasses.replace(task, step=step, create=lambda _: _stack(members)),
+        plan=plan,
+        way=way,
+        feed=feed,
+        evaluation=evaluation,
+        steps_per_call=plan.steps_per_call
+        or parallel.automatic_block(task.step, state, alone, plan.evaluate_every),
+        judge=population.JUDGE,
+        axis=1,
+    )
+
+    def evaluate(stacked: population.Population) -> dict[str, Any]:
+        return train.evaluate(evaluation, stacked.states, passes)
+
+    return machine, evaluate
+
+
+def _batch_size(plan: Plan, examples: int, way: parallel.Placement) -> int:
+    size = min(plan.evaluation_batch, max(examples, 1))
+    return size + -size % len(way.devices)
+
+
+def _stack(members: Sequence[Member]) -> population.Population:
+    return population.stack([member.create() for member in members])
+
+
+def _machines(members: Sequence[Member]) -> list[Machine]:
+    """A machine for each member alone; those that share a task share one."""
+    known: dict[int, Machine] = {}
+    machines = []
+    for member in members:
+        plan = dataclasses.replace(member.plan, steps_per_call=1)
+        if id(member.task.data) not in known:
+            known[id(member.task.data)] = Machine.of(member.task, plan)
+        found = known[id(member.task.data)]
+        machines.append(dataclasses.replace(found, task=member.task, plan=plan))
+    return machines
+
+
+def _finish(
+    request: Request,
+    folder: RunFolder,
+    members: Sequence[Member],
+    log: writers.MembersLog,
+    recorder: Recorder,
+    fitted: train.Fitted,
+) -> None:
+    """Each member's checkpoints, test part and report; then those of the whole."""
+    machines = _machines(members)
+    for index, (member, machine) in enumerate(zip(members, machines, strict=True)):
+        place = member_folder(folder, member)
+        alone = _alone(fitted, index)
+        _keep(place, alone)
+        own = _MemberRecorder(recorder, log.logs[index], len(members))
+        print(f"member {member.name}")
+        if alone.status == "failed":
+            print(f"  its loss or gradient was not finite before step {alone.step}")
+            outcome.write(request.experiment, place, machine, alone, own, {}, {})
+        else:
+            outcome.finish(request.experiment, place, machine, alone, own)
+    _conclude(request, folder, members, machines, recorder)
+
+
+def _alone(fitted: train.Fitted, index: int) -> train.Fitted:
+    """What ``fit`` would have returned of one member."""
+    stacked, judgement = fitted.state, fitted.progress
+    progress = population.member(judgement.members, index)
+    failed = bool(stacked.failed[index])
+    early = bool(progress.stopped)
+    return train.Fitted(
+        state=population.member(stacked.states, index),
+        best=population.member(judgement.best, index),
+        progress=progress,
+        status="failed" if failed else "early_stopped" if early else "completed",
+        step=int(judgement.seen[index]),
+    )
+
+
+def _keep(folder: RunFolder, fitted: train.Fitted) -> None:
+    """Save the best and the last state, as a run of its own would have them."""
+    best = int(fitted.progress.best_step)
+    with train.Checkpoints(folder.states) as checkpoints:
+        if 0 <= best < fitted.step:
+            checkpoints.save(best, fitted.best, fitted.progress, best_step=best)
+        checkpoints.save(fitted.step, fitted.state, fitted.progress, best_step=best)
+
+
+@dataclasses.dataclass(frozen=True)
+class _MemberRecorder:
+    """What a member's outcome asks of a recorder; times are shares of the whole's."""
+
+    whole: Recorder
+    log: writers.Tee
+    members: int
+
+    def test(self, step: int, values: Mapping[str, float]) -> None:
+        """Log the test metrics."""
+        self.log.append(step, "test", values)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Of all members together."""
+        return self.whole.wall_seconds
+
+    @property
+    def compile_seconds(self) -> float:
+        """Of all members together."""
+        return self.whole.compile_seconds
+
+    @property
+    def examples_per_second(self) -> float | None:
+        """A member's share."""
+        rate = self.whole.examples_per_second
+        return None if rate is None else rate / self.members
+
+
+def _conclude(
+    request: Request,
+    folder: RunFolder,
+    members: Sequence[Member],
+    machines: Sequence[Machine],
+    recorder: Recorder | None = None,
+) -> None:
+    """Mean, spread and best of all members, and what their average predicts."""
+    places = [member_folder(folder, member) for member in members]
+    found = members_report.gather(request.experiment, places, recorder)
+    found["ensemble"] = _ensemble(machines, places)
+    members_report.finish(folder, found, machines[0].task.headline)
+
+
+def _ensemble(
+    machines: Sequence[Machine], places: Sequence[RunFolder]
+) -> dict[str, float]:
+    """Metrics of the members' averaged outputs on a test part that they share; none
+    where outputs are no plain array."""
+    task = machines[0].task
+    tests = [machine.task.data.test for machine in machines]
+    if task.outputs is None or not data_room.members.shared(tests):
+        return {}
+    total: Any = None
+    for machine, place in zip(machines, places, strict=True):
+        _, state = outcome.best_state(machine, place)
+        outputs = machine.outputs(state, machine.passes(tests[0]))
+        if not isinstance(outputs, np.ndarray) or outputs.dtype.kind != "f":
+            return {}
+        total = outputs if total is None else total + outputs
+    findings = task.findings(state, total / len(machines), tests[0])
+    return dict(findings.metrics)
