@@ -1,6 +1,7 @@
 """Ways to run a step, and where its arrays lie."""
 
 from jaxdl.parallel.blocks import automatic_block
+from jaxdl.parallel.layout import laid_out
 from jaxdl.parallel.members import over_members
 from jaxdl.parallel.placement import Placement, placement
 from jaxdl.parallel.ways import (
@@ -21,6 +22,7 @@ __all__ = [
     "check_divides",
     "data_mesh",
     "jit",
+    "laid_out",
     "placement",
     "over_members",
     "pmap",

@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from jaxdl.parallel import ways
+from jaxdl.parallel import layout, ways
 from jaxdl.train.step import Step
 
-NAMES = ("auto", "none", "data", "pmap")
+NAMES = ("auto", "none", "data", "fsdp", "pmap")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,63 +24,144 @@ class Placement:
     """How and where a run computes.
 
     Attributes:
-      name: "none", "data" or "pmap".
-      devices: those that share each batch.
+      name: "none", "data", "fsdp" or "pmap".
+      devices: those that compute.
+      shares: into how many parts a batch is split.
       step: a way: ``(step, axis=0)``, compiled; ``axis`` is the batch's example axis
         (1 where members lead).
       block: a way: ``(step, axis=0)``, several steps in one dispatch.
       evaluation: compiles ``(state, batch) -> anything``; nothing is donated.
       put: places a batch; the axis given is its example axis.
       whole: places a tree on every device.
+      state: places a state, as the way lays it out.
     """
 
     name: str
     devices: tuple[jax.Device, ...]
+    shares: int
     step: Callable[..., Step]
     block: Callable[..., Step]
     evaluation: Callable[[Callable[..., Any]], Callable[..., Any]]
     put: Callable[[PyTree, int], PyTree]
     whole: Callable[[PyTree], PyTree]
+    state: Callable[[PyTree], PyTree]
 
 
-def resolve(name: str, devices: Sequence[jax.Device]) -> str:
-    """What "auto" means: "data" where there is more than one device."""
+def resolve(name: str, devices: Sequence[jax.Device], mesh: str = "") -> str:
+    """What "auto" means: "data" where there is more than one device, or a mesh.
+
+    Raises:
+      ValueError: an unknown name, or one that knows no mesh.
+    """
     if name not in NAMES:
         raise ValueError(f"parallel is {name!r}: give one of {', '.join(NAMES)}.")
+    if mesh and name in ("none", "pmap"):
+        raise ValueError(
+            f"--parallel={name} knows no mesh: leave --mesh={mesh} out, or give "
+            "--parallel=data or fsdp."
+        )
     if name == "auto":
-        return "data" if len(devices) > 1 else "none"
+        return "data" if mesh or len(devices) > 1 else "none"
     return name
 
 
 def placement(
-    name: str = "auto", devices: Sequence[jax.Device] | None = None
+    name: str = "auto",
+    devices: Sequence[jax.Device] | None = None,
+    mesh: str = "",
+    axes: layout.Axes = (),
 ) -> Placement:
-    """The placement of a name over devices (all local ones where None)."""
+    """The placement of a name over devices (all local ones where None).
+
+    Args:
+      name: "auto", "none", "data" (parameters whole on every device), "fsdp" (each
+        holds its share of parameters and optimizer) or "pmap" (replicas).
+      devices: those to use.
+      mesh: such as "data:4,model:2"; empty: all devices split the batch.
+      axes: what the axes of parameters count, for a mesh with a model axis.
+
+    Raises:
+      ValueError: an unknown name, or a mesh that does not fit the devices.
+    """
     devices = tuple(devices or jax.local_devices())
-    name = resolve(name, devices)
+    name = resolve(name, devices, mesh)
     if name == "none":
-        return Placement(
-            name="none",
-            devices=devices[:1],
-            step=lambda step, axis=0: ways.jit(step),
-            block=lambda step, axis=0: ways.jit(ways.scan(step)),
-            evaluation=jax.jit,
-            put=lambda batch, axis: jax.device_put(batch, devices[0]),
-            whole=lambda tree: jax.device_put(tree, devices[0]),
-        )
-    mesh = ways.data_mesh(devices)
-    spread: Any = ways.sharded if name == "data" else _pmap
-    return Placement(
+        return _on_one(devices[0])
+    if name == "pmap":
+        return _replicas(devices)
+    sizes = layout.parse_mesh(mesh, len(devices))
+    grid = layout.make_mesh(sizes, devices)
+    fsdp = name == "fsdp"
+    lay = partial(layout.shardings, mesh=grid, axes=axes, fsdp=fsdp)
+    return dataclasses.replace(
+        _over(grid, partial(_laid_out, mesh=grid)),
         name=name,
-        devices=devices,
-        step=partial(spread, mesh=mesh),
-        block=lambda step, axis=0: spread(ways.scan(step), mesh=mesh, axis=axis + 1),
-        # Of global arrays: XLA follows where they lie.
-        evaluation=lambda function: ways.one_at_a_time(jax.jit(function), devices),
-        put=lambda batch, axis: jax.device_put(batch, ways.split(mesh, axis)),
-        whole=lambda tree: jax.device_put(tree, ways.replicated(mesh)),
+        state=lambda tree: jax.device_put(tree, lay(tree)),
     )
 
 
-def _pmap(step: Step, mesh: jax.sharding.Mesh, axis: int = 0) -> Step:
-    return ways.pmap(step, list(mesh.devices.flat), axis=axis)
+def _on_one(device: jax.Device) -> Placement:
+    def whole(tree: PyTree) -> PyTree:
+        return jax.device_put(tree, device)
+
+    return Placement(
+        name="none",
+        devices=(device,),
+        shares=1,
+        step=lambda step, axis=0: ways.jit(step),
+        block=lambda step, axis=0: ways.jit(ways.scan(step)),
+        evaluation=jax.jit,
+        put=lambda batch, axis: whole(batch),
+        whole=whole,
+        state=whole,
+    )
+
+
+def _replicas(devices: tuple[jax.Device, ...]) -> Placement:
+    def spread(step: Step, axis: int = 0) -> Step:
+        return ways.pmap(step, devices, axis=axis)
+
+    return _over(ways.data_mesh(devices), spread)
+
+
+def _over(mesh: Mesh, spread: Callable[..., Step]) -> Placement:
+    """A placement over a mesh; ``spread(step, axis=...)`` compiles a step for it."""
+    devices = tuple(mesh.devices.flat)
+
+    def whole(tree: PyTree) -> PyTree:
+        return jax.device_put(tree, ways.replicated(mesh))
+
+    return Placement(
+        name="pmap",
+        devices=devices,
+        shares=mesh.shape[ways.DEVICES],
+        step=spread,
+        block=lambda step, axis=0: spread(ways.scan(step), axis=axis + 1),
+        # Of global arrays: XLA follows where they lie.
+        evaluation=lambda function: ways.one_at_a_time(jax.jit(function), devices),
+        put=lambda batch, axis: jax.device_put(batch, ways.split(mesh, axis)),
+        whole=whole,
+        state=whole,
+    )
+
+
+def _laid_out(step: Step, mesh: Mesh, axis: int = 0) -> Step:
+    """A jitted step whose state stays laid out as it comes."""
+    compiled: dict[Any, Callable[..., Any]] = {}
+    whole = ways.replicated(mesh)
+
+    def run(state: PyTree, batch: Any) -> tuple[PyTree, Any]:
+        ways.check_divides(
+            jax.tree.leaves(batch)[0].shape[axis], mesh.shape[ways.DEVICES]
+        )
+        if not compiled:
+            lies = jax.tree.map(lambda leaf: leaf.sharding, state)
+            compiled["step"] = jax.jit(
+                step,
+                in_shardings=(lies, ways.split(mesh, axis)),
+                out_shardings=(lies, whole),
+                donate_argnums=(0,),
+            )
+        return compiled["step"](state, batch)
+
+    return ways.one_at_a_time(run, list(mesh.devices.flat))

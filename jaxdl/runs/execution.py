@@ -11,10 +11,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from jaxdl import train
+import jax
+
+from jaxdl import parallel, train
 from jaxdl.runs import environment, outcome, resume, screen, signals
 from jaxdl.runs.flagfile import write_flagfile
-from jaxdl.runs.folder import RunFolder, create, default_workdir, lock, write_json
+from jaxdl.runs.folder import (
+    RunFolder,
+    create,
+    default_workdir,
+    lock,
+    read_json,
+    write_json,
+)
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.profiler import profiled
 from jaxdl.runs.recorder import Recorder
@@ -71,10 +80,12 @@ def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
         )
         return 0
     task, plan = build()
+    if standing == "continue":
+        plan = _as_before(RunFolder(path), plan)
     machine = Machine.of(task, plan)
     folder = create(path)
     with lock(folder):
-        describe(request, folder, task)
+        describe(request, folder, task, machine.about)
         screen.show_start(task, machine)
         print(f"run {folder.path}")
         with Recorder(folder, task, plan) as recorder:
@@ -87,11 +98,27 @@ def prepare() -> None:
     environment.enable_compilation_cache()
 
 
-def describe(request: Request, folder: RunFolder, task: Task) -> None:
-    """Write what the run is, before its first step."""
+def _as_before(folder: RunFolder, plan: Plan) -> Plan:
+    """The plan, with the way that "auto" was resolved to when the run began, where
+    there are as many devices as then."""
+    about = read_json(folder.environment)
+    way = about.get("way") if isinstance(about, dict) else None
+    if plan.parallel != "auto" or plan.mesh or not isinstance(way, dict):
+        return plan
+    if way.get("devices") not in (1, jax.local_device_count()):
+        return plan
+    name, mesh = str(way.get("parallel", "auto")), str(way.get("mesh", ""))
+    return dataclasses.replace(plan, parallel=name, mesh=mesh)
+
+
+def describe(
+    request: Request, folder: RunFolder, task: Task, way: Mapping[str, Any]
+) -> None:
+    """Write what the run is, before its first step; ``way`` is the machine's."""
     folder.summary.unlink(missing_ok=True)  # of a run that now goes on
     about = environment.environment()
-    write_json(folder.environment, {"experiment": request.experiment, **about})
+    which = {"experiment": request.experiment, "way": dict(way)}
+    write_json(folder.environment, {**which, **about})
     write_json(
         folder.model,
         {
@@ -167,8 +194,10 @@ def train_to_the_end(
             -(-plan.steps // machine.steps_per_call),
         ) as watch,
     ):
+        state = machine.state()
+        screen.show_layout(parallel.laid_out(state), machine.way)
         fitted = train.fit(
-            machine.state(),
+            state,
             machine.task.step,
             machine.feed,
             steps=plan.steps,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jaxdl import data as data_room
-from jaxdl import parallel, train
+from jaxdl import models, parallel, train
 from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.task import Plan, Task
 
@@ -42,8 +42,10 @@ class Machine:
         Raises:
           ValueError: for an unknown way, or a batch that does not fit the devices.
         """
-        way = parallel.placement(plan.parallel)
-        parallel.check_divides(plan.batch_size, len(way.devices))
+        way = parallel.placement(
+            plan.parallel, mesh=plan.mesh, axes=models.LOGICAL_AXES
+        )
+        parallel.check_divides(plan.batch_size, way.shares)
         feed = data_room.feed(
             task.data.train,
             plan.batch_size,
@@ -68,15 +70,24 @@ class Machine:
         """Those that share each batch."""
         return self.way.devices
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """The way as it was resolved, for the record of the run."""
+        return {
+            "parallel": self.way.name,
+            "mesh": self.plan.mesh,
+            "devices": len(self.way.devices),
+        }
+
     def state(self) -> Any:
         """The state before the first step, on the devices."""
         create = jax.jit(self.task.create, compiler_options=_quick_compiling())
-        return self.way.whole(create(self.plan.seed))
+        return self.way.state(create(self.plan.seed))
 
     def passes(self, source: Any) -> Any:
         """The batches of a source, every example once, as often as asked."""
         size = min(self.plan.evaluation_batch, max(source.size, 1))
-        size += -size % len(self.devices)
+        size += -size % self.way.shares
         return data_room.evaluation_feed(
             source, size, put=self.way.put, replicate=self.way.whole
         )

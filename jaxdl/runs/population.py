@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxdl import data as data_room
-from jaxdl import parallel, train
+from jaxdl import models, parallel, train
 from jaxdl.runs import execution, members_report, outcome, resume, screen, writers
 from jaxdl.runs.execution import Request
 from jaxdl.runs.folder import RunFolder, create, default_workdir, lock
@@ -82,7 +82,7 @@ def execute(
     _check_alike(members)
     folder = create(path)
     with lock(folder):
-        execution.describe(request, folder, members[0].task)
+        execution.describe(request, folder, members[0].task, {})
         train_all = _together if way == "together" else _in_turn
         return train_all(request, folder, members)
 
@@ -136,7 +136,9 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
     print(f"{len(members)} members as one program, in {folder.members}")
     folders = [create(member_folder(folder, member).path) for member in members]
     for member, place in zip(members, folders, strict=True):
-        execution.describe(_request(request, folder, member), place, member.task)
+        execution.describe(
+            _request(request, folder, member), place, member.task, machine.about
+        )
     logs = tuple(writers.run_log(place.metrics, place.path) for place in folders)
     log = writers.MembersLog(logs)
     with Recorder(
@@ -186,8 +188,8 @@ def _remembering(task: Task) -> Task:
 def _machine(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
     """The machine of all members as one, and the measure of its validation parts."""
     task, plan = members[0].task, members[0].plan
-    way = parallel.placement(plan.parallel)
-    parallel.check_divides(plan.batch_size, len(way.devices))
+    way = parallel.placement(plan.parallel, mesh=plan.mesh, axes=models.LOGICAL_AXES)
+    parallel.check_divides(plan.batch_size, way.shares)
     put: Any = {"put": way.put, "replicate": way.whole}
     feed = data_room.members_feed(
         [member.task.data.train for member in members],
@@ -225,7 +227,7 @@ def _machine(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
 
 def _batch_size(plan: Plan, examples: int, way: parallel.Placement) -> int:
     size = min(plan.evaluation_batch, max(examples, 1))
-    return size + -size % len(way.devices)
+    return size + -size % way.shares
 
 
 def _stack(members: Sequence[Member]) -> population.Population:

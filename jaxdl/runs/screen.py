@@ -127,6 +127,35 @@ def devices_line(devices: Iterable[Any], to: "Console | None" = None) -> None:
     _line(to or console(), f"devices {', '.join(parts)}")
 
 
+def show_layout(rows: Sequence[Any], way: Any, to: "Console | None" = None) -> None:
+    """Prints how a state lies over several devices; nothing where there is one.
+
+    Args:
+      rows: ``jaxdl.parallel.laid_out``: path, shape, split, bytes, held.
+      way: a ``Placement``.
+    """
+    count = len(way.devices)
+    if count < 2:
+        return
+    to = to or console()
+    whole, held = (sum(row[at] for row in rows) for at in (3, 4))
+    _line(
+        to,
+        f"{way.name}: {count} devices, a batch in {way.shares} parts; each holds "
+        f"{held / 2**20:,.2f} of the state's {whole / 2**20:,.2f} MiB",
+    )
+    if held == whole:
+        return
+    table = _table(("parameter", "shape", "split"), ("bytes", "a device's"))
+    for path, shape, split, size, own in rows:
+        inside, _, name = path.partition("params/")
+        if name and not inside:  # moments and averages lie as their parameters do
+            table.add_row(
+                *_cells(name, shape_text(shape), split, f"{size:,}", f"{own:,}")
+            )
+    to.print(table)
+
+
 def result_table(
     test: Mapping[str, float],
     baselines: Mapping[str, Mapping[str, float]],

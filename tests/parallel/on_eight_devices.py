@@ -159,12 +159,15 @@ def test_vmap_over_dropout_rates_equals_separate_runs():
 @pytest.mark.parametrize("count", [1, 4, 8])
 @pytest.mark.parametrize(
     ("name", "block"),
-    [("pmap", False), ("data", False), ("pmap", True), ("data", True)],
+    [
+        *(("pmap", False), ("data", False), ("fsdp", False)),
+        *(("pmap", True), ("data", True)),
+    ],
 )
 def test_devices_equal_one(reference, name, count, block):
     optimizer, step = learner()
     way = parallel.placement(name, jax.devices()[:count])
-    first = way.whole(state(optimizer))
+    first = way.state(state(optimizer))
     if block:
         final, metrics = way.block(step)(first, way.put(batches(), 1))
         losses = metrics["loss"].total / metrics["loss"].count
@@ -177,7 +180,7 @@ def test_devices_equal_one(reference, name, count, block):
     assert_close(final.model_state, reference[0].model_state)
 
 
-@pytest.mark.parametrize("name", ["none", "pmap", "data"])
+@pytest.mark.parametrize("name", ["none", "pmap", "data", "fsdp"])
 def test_options_compose_in_every_way(name):
     """Accumulation, freezing, penalty, clipping and schedule, all at once."""
     options = {
@@ -193,7 +196,7 @@ def test_options_compose_in_every_way(name):
     way = parallel.placement(name, jax.devices()[: 1 if name == "none" else 4])
     compiled = way.step(step)
     final, losses = one_by_one(
-        lambda s, b: compiled(s, way.put(b, 0)), way.whole(first)
+        lambda s, b: compiled(s, way.put(b, 0)), way.state(first)
     )
     np.testing.assert_allclose(losses, expected_losses, **CLOSE)
     assert_close(final.params, expected.params)
@@ -225,3 +228,101 @@ def test_a_batch_that_does_not_divide_says_what_to_give():
     for way in (parallel.pmap(step), parallel.sharded(step)):
         with pytest.raises(ValueError, match="30 does not divide by 8.*24 or 32"):
             way(state(optimizer), odd)
+
+
+TRANSFORMER = {"classes": CLASSES, "vocabulary": 24, "width": 16, "layers": 1}
+
+
+def transformer():
+    """(step, state, batch) of a small Transformer on tokens, by momentum."""
+    net = models.create("transformer", **TRANSFORMER)
+    optimizer = optimizers.make("momentum")
+    step = train.make_step(
+        objectives.classification(forward(net), classes=CLASSES), optimizer
+    )
+    draw = np.random.default_rng(1)
+    batch = {
+        "inputs": draw.integers(0, 24, (16, 6)).astype(np.int32),
+        "targets": draw.integers(0, CLASSES, 16).astype(np.int32),
+        "mask": np.ones(16, np.float32),
+    }
+    params, model_state = models.init(net, jax.random.key(0), batch["inputs"][:1])
+    hyper = {"learning_rate": 0.1, "dropout": 0.2}
+    first = train.create_state(params, optimizer, model_state, hyper=hyper)
+    return step, first, batch
+
+
+def test_a_mesh_splits_the_model_too():
+    """Tensor parallel: heads, hidden features and vocabulary over two devices."""
+    step, first, batch = transformer()
+    expected, alone = first, parallel.jit(step, donate=False)
+    for _ in range(4):
+        expected, expected_metrics = alone(expected, batch)
+    for name in ("data", "fsdp"):
+        way = parallel.placement(name, mesh="data:4,model:2", axes=models.LOGICAL_AXES)
+        now = way.state(jax.tree.map(jnp.copy, first))  # a step takes its memory
+        compiled = way.step(step)
+        for _ in range(4):
+            now, metrics = compiled(now, way.put(batch, 0))
+        np.testing.assert_allclose(
+            metrics["loss"].total, expected_metrics["loss"].total, **CLOSE
+        )
+        assert_close(now.params, expected.params)
+        split = {row.path: row.split for row in parallel.laid_out(now)}
+        query = split["params/encoder/blocks_0/attention/query/kernel"]
+        assert query == ("-, model" if name == "data" else "data, model")
+        moments = [k for k in split if k.endswith("query/kernel")]
+        assert len(moments) > 1
+        assert {split[k] for k in moments} == {query}
+
+
+def test_with_fsdp_each_device_holds_its_share():
+    """Of arrays that divide: an eighth of parameters and optimizer state."""
+    step, first, batch = transformer()
+    way = parallel.placement("fsdp")
+    now, _ = way.step(step)(way.state(first), way.put(batch, 0))
+    rows = parallel.laid_out(now)
+    held = sum(row.held for row in rows)
+    assert held < sum(row.bytes for row in rows) / 8 * 1.15
+    on_first = sum(
+        shard.data.nbytes
+        for leaf in jax.tree.leaves((now.params, now.opt_state))
+        for shard in leaf.addressable_shards
+        if shard.device == jax.devices()[0]
+    )
+    assert on_first <= held
+
+
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        ("data:3,model:2", "takes 6 devices, but there are 8"),
+        ("data:4,heads:2", "'heads:2' is not understood"),
+        ("data", "'data' is not understood"),
+        ("model:0,data:8", "takes 0 devices"),
+    ],
+)
+def test_a_mesh_that_cannot_be_says_so_in_a_line(mesh, message):
+    with pytest.raises(ValueError, match=message):
+        parallel.placement("data", mesh=mesh)
+
+
+def test_a_checkpoint_moves_between_ways_and_counts_of_devices(tmp_path, reference):
+    """Saved in the middle under one way, ended under another: the same losses."""
+    optimizer, step = learner()
+    ways = [
+        parallel.placement(name, jax.devices()[:count])
+        for name, count in (("fsdp", 8), ("none", 1), ("data", 4), ("pmap", 8))
+    ]
+    now, losses = ways[0].state(state(optimizer)), []
+    for i in range(STEPS):
+        way = ways[i % len(ways)]
+        with train.Checkpoints(tmp_path / "states") as checkpoints:
+            if i:
+                template = way.state(state(optimizer))
+                now = checkpoints.restore(template, {"checks": jnp.zeros(())}).state
+            now, metrics = way.step(step)(now, way.put(at(batches(), i), 0))
+            checkpoints.save(i + 1, now, {"checks": jnp.zeros(())})
+        losses.append(metrics["loss"].total / metrics["loss"].count)
+    np.testing.assert_allclose(losses, reference[1], **CLOSE)
+    assert_close(now.params, reference[0].params)
