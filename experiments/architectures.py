@@ -5,8 +5,6 @@ network of a table sees the same batches in the same order, for as many steps.
 """
 
 import dataclasses
-import json
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,23 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import flags
+from experiments import comparing, flags
 from experiments.flags import option
 from jaxdl import data as data_room
-from jaxdl import models, objectives, optimizers, runs, train
+from jaxdl import models, objectives, optimizers, train
 from jaxdl.models.apply import forward
-from jaxdl.runs import comparison, environment, screen
+from jaxdl.runs import comparison
 from jaxdl.runs.families import Family, Network, Outcome, train_family
-from jaxdl.runs.flagfile import write_flagfile
-from jaxdl.runs.folder import (
-    RunFolder,
-    create,
-    default_workdir,
-    jsonable,
-    lock,
-    write_json,
-    write_text,
-)
+from jaxdl.runs.folder import RunFolder
 
 NAME = "architectures"
 DEPTHS = ("20", "32", "44", "56", "110")
@@ -48,8 +37,6 @@ CAPTIONS = {
     "layers.png": "By layer, before the first step: how widely outputs are spread, "
     "and the norm of the loss's gradient in the layer's weights.",
 }
-# A repeated comparison is a new one, in a folder of its own.
-NOT_KEPT = ("workdir", "json", "traceback")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,9 +210,9 @@ class Comparison:
             for family, outcomes in self.families
         ]
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> dict[str, Any]:
         """All numbers, by seed."""
-        return [
+        rows = [
             {
                 "title": family.title,
                 "about": family.about,
@@ -233,6 +220,7 @@ class Comparison:
             }
             for family, outcomes in self.families
         ]
+        return {"families": rows}
 
     def draw(self, folder: RunFolder) -> dict[str, str]:
         """Draw ``plots/``; file name to caption."""
@@ -273,19 +261,11 @@ def _row(name: str, outcome: Outcome, hidden_units: bool) -> list[str]:
         seen.append(f"hidden units {same}, {outcome.dead.mean():.0%} dead")
     return [
         name,
-        _spread(outcome.curve[:, -1], ".4g", ".1g"),
-        _spread(100 * outcome.validation, ".1f", ".1f", "%"),
-        _spread(100 * outcome.test, ".1f", ".1f", "%"),
+        comparison.spread(outcome.curve[:, -1], ".4g", ".1g"),
+        comparison.spread(100 * outcome.validation, ".1f", ".1f", "%"),
+        comparison.spread(100 * outcome.test, ".1f", ".1f", "%"),
         "; ".join(seen),
     ]
-
-
-def _spread(values: np.ndarray, form: str, deviation: str, unit: str = "") -> str:
-    """Mean and sample deviation over the seeds."""
-    mean = f"{values.mean():{form}}"
-    if values.size == 1 or not np.isfinite(values).all():
-        return f"{mean}{unit}"
-    return f"{mean} ± {values.std(ddof=1):{deviation}}{unit}"
 
 
 def _curves(family: Family, outcomes: dict[str, Outcome]) -> comparison.Panel:
@@ -320,50 +300,11 @@ def _layers(family: Family, outcomes: dict[str, Outcome]) -> list[comparison.Pan
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-    runs.prepare()
-    to = screen.console(json=settings.json)
 
-    def say(line: str) -> None:
-        to.print(line, soft_wrap=True)
+    def ready() -> Callable[[comparing.Say], Comparison]:
+        return partial(compare, *build(settings))
 
-    began = time.perf_counter()
-    data, families = build(settings)
-    folder = create(settings.workdir or default_workdir(NAME))
-    if folder.holds_run():
-        raise ValueError(f"{folder.path} holds a run already: give another --workdir.")
-    with lock(folder):
-        _describe(folder, settings)
-        found = compare(data, families, say)
-        seconds = time.perf_counter() - began
-        result = {
-            "experiment": NAME,
-            "settings": dataclasses.asdict(settings),
-            "wall_seconds": round(seconds, 1),
-            "families": found.to_json(),
-        }
-        text = comparison.markdown(found.tables())
-        write_json(folder.path / "comparison.json", result)
-        write_text(folder.path / "comparison.md", f"{text}\n")
-        comparison.write_page(
-            folder,
-            NAME,
-            found.tables(),
-            found.draw(folder),
-            dataclasses.asdict(settings),
-        )
-    say(f"\n{text}\n\n{seconds:.0f} s; report {folder.report}")
-    if settings.json:
-        print(json.dumps(jsonable({**result, "report": str(folder.report)})))
-    return 0
-
-
-def _describe(folder: RunFolder, settings: Settings) -> None:
-    """Write what is compared, before the first step."""
-    about = environment.environment()
-    write_json(folder.environment, {"experiment": NAME, **about})
-    kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in NOT_KEPT}
-    comment = f"python -m experiments.{NAME} --flagfile=THIS_FILE"
-    write_flagfile(folder.flags, kept, comment)
+    return comparing.run(NAME, settings, ready)
 
 
 if __name__ == "__main__":

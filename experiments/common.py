@@ -11,8 +11,8 @@ import numpy as np
 import optax
 
 from experiments.flags import TrainingSettings, identity
-from jaxdl import data, models, objectives, optimizers, runs, train
-from jaxdl.runs import population
+from jaxdl import data, models, objectives, optimizers, parallel, runs, train
+from jaxdl.runs import joining, population
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -57,6 +57,15 @@ def choice(flag: str, value: str, allowed: Iterable[str]) -> str:
             f"--{flag} is {value!r}{hint}: give one of {', '.join(allowed)}."
         )
     return value
+
+
+def sizes(flag: str, value: str) -> list[int]:
+    """The sizes of layers that a value such as ``64,64`` names; else ValueError in one
+    line."""
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"--{flag} is {value!r}: give sizes of layers, such as 64,64.")
+    return [int(part) for part in parts]
 
 
 def steps_per_call(settings: TrainingSettings) -> int:
@@ -111,6 +120,7 @@ def plan(settings: TrainingSettings, examples: int) -> Plan:
         ),
         seed=settings.seed,
         parallel=settings.parallel,
+        mesh=settings.mesh,
         steps_per_call=steps_per_call(settings),
     )
 
@@ -154,18 +164,11 @@ def learner(
     optimizer: optax.GradientTransformation = optimizers.make(
         settings.optimizer, weight_decay=settings.weight_decay
     )
-    factor = optimizers.schedule(
-        settings.schedule, steps, warmup_steps=settings.warmup_steps or None
-    )
     step = train.make_step(
         objective,
         optimizer,
-        accumulate_steps=settings.accumulate_steps,
-        clip_norm=settings.clip_norm or None,
         freeze=settings.freeze or None,
-        penalty=_penalty if settings.l2 else None,
-        schedules={"learning_rate": factor, **(more_schedules or {})},
-        on_nonfinite=settings.on_nonfinite,
+        **step_options(settings, steps, more_schedules),
     )
 
     def create(params: Any, model_state: Any, seed: Any) -> train.State:
@@ -179,6 +182,24 @@ def learner(
         )
 
     return step, create
+
+
+def step_options(
+    settings: TrainingSettings,
+    steps: int,
+    more_schedules: Mapping[str, train.Schedule] | None = None,
+) -> dict[str, Any]:
+    """Options that every kind of step has, for a run of so many steps."""
+    factor = optimizers.schedule(
+        settings.schedule, steps, warmup_steps=settings.warmup_steps or None
+    )
+    return {
+        "accumulate_steps": settings.accumulate_steps,
+        "clip_norm": settings.clip_norm or None,
+        "penalty": _penalty if settings.l2 else None,
+        "schedules": {"learning_rate": factor, **(more_schedules or {})},
+        "on_nonfinite": settings.on_nonfinite,
+    }
 
 
 def _penalty(params: Any, numbers: Any) -> Any:
@@ -197,6 +218,7 @@ def run(
     name: str, settings: S, build: Callable[[S], tuple[Task, Plan]], json: bool = False
 ) -> int:
     """Train what the settings say, or try it out (``--dry_run``); the exit code."""
+    join(name, settings)
     if settings.dry_run:
         runs.prepare()
         return runs.dry_run(*built(settings, build))
@@ -204,6 +226,18 @@ def run(
     if settings.seeds > 1:
         return population.execute(asked, lambda: seed_members(settings, build))
     return runs.execute(asked, lambda: built(settings, build))
+
+
+def join(name: str, settings: TrainingSettings) -> None:
+    """Train with the other processes that settings or a cluster name, if any."""
+    asked = parallel.Asked(
+        mode=settings.distributed,
+        coordinator=settings.coordinator,
+        count=settings.process_count,
+        index=settings.process_id,
+        heartbeat=settings.heartbeat,
+    )
+    joining.join(name, dataclasses.asdict(settings), asked)
 
 
 def request(name: str, settings: TrainingSettings) -> runs.Request:
@@ -238,10 +272,11 @@ def seed_members(
             name=f"seed_{seed}",
             task=_resampled(task, seed) if settings.bootstrap else task,
             plan=dataclasses.replace(plan, seed=seed),
-            settings=dataclasses.asdict(dataclasses.replace(settings, **changes)),
+            settings=dataclasses.asdict(
+                dataclasses.replace(settings, seed=seed, seeds=1)
+            ),
         )
         for seed in range(settings.seed, settings.seed + settings.seeds)
-        for changes in [{"seed": seed, "seeds": 1}]
     ]
 
 

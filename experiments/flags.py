@@ -6,10 +6,13 @@ becomes one flag. Nothing here knows an experiment.
 
 import dataclasses
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from absl import app, flags, logging
+
+from jaxdl.parallel import hosts
 
 S = TypeVar("S")
 
@@ -64,13 +67,25 @@ class TrainingSettings:
     resume: str = option("auto", "auto, never or must", same_run=True)
     seeds: int = option(1, "train so many seeds, from --seed on, as one program")
     bootstrap: bool = option(False, "train on a sample drawn with replacement")
-    parallel: str = option("auto", "auto, none, data or pmap")
-    steps_per_call: str = option("auto", "steps in one dispatch, or auto")
+    parallel: str = option("auto", "auto, none, data, fsdp or pmap", same_run=True)
+    mesh: str = option("", "devices by use, e.g. data:4,model:2", same_run=True)
+    steps_per_call: str = option("auto", "steps a dispatch, or auto", same_run=True)
     precision: str = option("float32", "compute in float32 or bfloat16")
     on_nonfinite: str = option(
         "stop", "loss or gradient not finite: stop, skip, ignore"
     )
     memory_budget: int = option(1024, "MiB of data kept on the device, else streamed")
+    distributed: str = option(
+        "auto",
+        "train with other processes: auto (in a cluster), off, on",
+        same_run=True,
+    )
+    coordinator: str = option("", "HOST:PORT where process 0 listens", same_run=True)
+    process_count: int = option(0, "how many processes train together", same_run=True)
+    process_id: int = option(-1, "which one this is, from 0 on", same_run=True)
+    heartbeat: int = option(
+        100, "seconds after which a silent process counts as dead", same_run=True
+    )
     dry_run: bool = option(False, "build, one step, one check; no run", same_run=True)
     profile: bool = option(False, "leave a trace of some steps", same_run=True)
     traceback: bool = option(False, "show the traceback of an error", same_run=True)
@@ -123,10 +138,18 @@ def run(
         settings = settings_class(**given)
         try:
             code = main(settings)
+        except hosts.Elsewhere:
+            hosts.leave(2)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
-            if getattr(settings, "traceback", False):
+            if not getattr(settings, "traceback", False):
+                _fail(name, error, 2 if isinstance(error, ValueError) else 1)
+            traceback.print_exc()
+            hosts.leave(1)
+        except (Exception, KeyboardInterrupt):
+            if hosts.count() == 1:
                 raise
-            _fail(name, error, 2 if isinstance(error, ValueError) else 1)
+            traceback.print_exc()
+            hosts.leave(1)
         sys.exit(code or 0)
 
     app.run(call, flags_parser=parse)
@@ -149,9 +172,8 @@ def _define(settings_class: type) -> flags.FlagValues:
 
 
 def _fail(name: str, error: object, code: int) -> Any:
-    line = " ".join(str(error).split()) or type(error).__name__
-    print(f"{name}: {line}", file=sys.stderr)
-    sys.exit(code)
+    print(f"{name}: {hosts.explain(error)}", file=sys.stderr)
+    hosts.leave(code)
 
 
 def help_text(name: str, settings_class: type, doc: str) -> str:

@@ -16,17 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from experiments import flags, saved
+from experiments import flags, inputs, saved
 from experiments.flags import option
 from jaxdl import runs
-from jaxdl.data import images
-from jaxdl.data.arrays import as_inputs
+from jaxdl.models.apply import in_batches
 
 NAME = "predict"
 BATCH = 256
-
-# Which array of an .npz holds the inputs, where it holds several.
-_KEYS = ("inputs", "images", "x", "x_test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,99 +54,24 @@ def predict(
     Raises:
       FileNotFoundError, ValueError: in one line, a file that cannot be used.
     """
-    rows, parts = [], []
-    for file in map(Path, files):
-        single = file.suffix.lower() not in (".npy", ".npz")
-        inputs = _image(loaded, file, note) if single else _array(loaded, file)
-        parts.append(inputs.astype(np.float32))
-        rows += [(str(file), None if single else i) for i in range(len(inputs))]
-    probabilities = _probabilities(loaded, np.concatenate(parts))
+    rows, stored = inputs.read(loaded, files, note)
     return [
         {
-            "input": name,
-            "index": index,
-            "class": loaded.classes[int(np.argmax(row))],
-            "probability": float(np.max(row)),
-            "probabilities": row.tolist(),
+            **row,
+            "class": loaded.classes[int(np.argmax(shares))],
+            "probability": float(np.max(shares)),
+            "probabilities": shares.tolist(),
         }
-        for (name, index), row in zip(rows, probabilities, strict=True)
+        for row, shares in zip(rows, _probabilities(loaded, stored), strict=True)
     ]
 
 
-def _image(loaded: runs.Loaded, file: Path, note: Callable[[str], Any]) -> np.ndarray:
-    """An image file as stored inputs [1, height, width, channels]."""
-    shape = loaded.input_shape
-    inputs = images.read_images([file], shape, loaded.preprocess.high)
-    height, width, channels = images.header(file.expanduser())
-    changes = []
-    if (height, width) != shape[:2]:
-        changes.append(f"{width} x {height} brought to {shape[1]} x {shape[0]} pixels")
-    if channels != shape[2]:
-        changes.append("colour made grey" if shape[2] == 1 else "grey made colour")
-    if changes:
-        note(f"{file}: {', '.join(changes)}")
-    return inputs
-
-
-def _array(loaded: runs.Loaded, file: Path) -> np.ndarray:
-    """An array file as stored inputs [n, *input_shape]."""
-    values = as_inputs(_read_array(file), f"{file}:")
-    shape = loaded.input_shape
-    shapes = [shape, shape[:-1]] if shape[-1:] == (1,) else [shape]
-    for form in shapes:
-        if values.shape == form or values.shape[1:] == form:
-            values = values.reshape(-1, *shape)
-            break
-    else:
-        raise ValueError(
-            f"{file} has shape {list(values.shape)}: give [n, "
-            f"{', '.join(map(str, shape))}], as the run was trained on."
-        )
-    high = loaded.preprocess.high
-    low, top = float(values.min()), float(values.max())
-    if high is not None and not 0 <= low <= top <= high:
-        raise ValueError(
-            f"{file} holds values from {low:g} to {top:g}, but the run was trained on "
-            f"0 to {high:g}: rescale it."
-        )
-    return values
-
-
-def _read_array(file: Path) -> np.ndarray:
-    path = file.expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"{file} does not exist or is no file.")
-    try:
-        # Never unpickle: an archive of objects may run code when read.
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found as archive:
-            names = archive.files
-            keys = names if len(names) == 1 else [k for k in _KEYS if k in names]
-            if keys:
-                return archive[keys[0]]
-    except Exception as error:  # broken archives raise nearly anything
-        reason = " ".join(str(error).split())[:120]
-        raise ValueError(f"{file} is no file of NumPy arrays ({reason}).") from error
-    raise ValueError(
-        f"{file} holds {', '.join(names) or 'nothing'}: name one of its arrays "
-        f"{' or '.join(_KEYS)}."
-    )
-
-
-def _probabilities(loaded: runs.Loaded, inputs: np.ndarray) -> np.ndarray:
-    """[examples, classes], in batches of one size, so as to compile once."""
+def _probabilities(loaded: runs.Loaded, stored: np.ndarray) -> np.ndarray:
+    """[examples, classes]."""
     import jax
 
     run = jax.jit(lambda x: jax.nn.softmax(loaded(x).astype("float32")))
-    size = min(BATCH, len(inputs))
-    parts = []
-    for start in range(0, len(inputs), size):
-        part = inputs[start : start + size]
-        padding = [(0, size - len(part))] + [(0, 0)] * (inputs.ndim - 1)
-        parts.append(np.asarray(run(np.pad(part, padding)))[: len(part)])
-    return np.concatenate(parts)
+    return in_batches(run, stored, BATCH)
 
 
 def expand(patterns: Sequence[str]) -> Iterator[str]:

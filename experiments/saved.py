@@ -4,12 +4,28 @@ import dataclasses
 from types import ModuleType
 from typing import Any
 
-from experiments import image_classification
+from experiments import (
+    forecasting,
+    gan,
+    image_classification,
+    language_model,
+    sequence_to_sequence,
+    tabular,
+    text_classification,
+    vae,
+)
 from jaxdl.runs.flagfile import read_flagfile
 from jaxdl.runs.folder import RunFolder, read_json
 
 EXPERIMENTS: dict[str, ModuleType] = {
+    sequence_to_sequence.NAME: sequence_to_sequence,
+    forecasting.NAME: forecasting,
+    gan.NAME: gan,
     image_classification.NAME: image_classification,
+    language_model.NAME: language_model,
+    tabular.NAME: tabular,
+    text_classification.NAME: text_classification,
+    vae.NAME: vae,
 }
 
 _BOOLEANS = {"true": True, "false": False}

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
+from jaxdl import sample_metrics
+
 Tree = TypeVar("Tree")
 
 
@@ -59,6 +61,7 @@ class ExpMean(NamedTuple):
 # Metrics that ``read`` reads by their own ``read``, all by their name in JSON. A
 # metric of another kind is one more NamedTuple of sums with such a function.
 KINDS: dict[str, Any] = {"mean": Mean, "root_mean": RootMean, "exp_mean": ExpMean}
+KINDS |= sample_metrics.KINDS
 
 
 def _quotient(total: Any, count: Any) -> np.ndarray:
@@ -84,10 +87,15 @@ DIRECTIONS = {
     "bits_per_character": "min",
     "exact_match": "max",
     "negative_elbo": "min",
+    "importance_weighted_bound": "min",
+    "active_latents": "max",
+    "knn_accuracy": "max",
     "reconstruction": "min",
     "kl": "min",
     "frechet_distance": "min",
     "class_coverage": "max",
+    "generator_loss": "min",
+    "discriminator_loss": "min",
 }
 
 

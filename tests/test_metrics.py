@@ -1,5 +1,6 @@
 """Metrics add up exactly, however they are cut, and equal scikit-learn's."""
 
+import functools
 import json
 import math
 
@@ -224,3 +225,17 @@ def test_ranking_metrics_without_a_ranking():
     assert metrics.roc_auc([[0.1, 0.9], [0.8, 0.2]], [1, 0]) == 1.0
     with pytest.raises(ValueError, match="2 rows of scores against 1 targets"):
         metrics.roc_auc([0.1, 0.2], [1])
+
+
+def test_perplexity_is_e_to_the_mean_of_the_losses():
+    losses = np.array([0.5, 1.5, 4.0], np.float32)
+    parts = [metrics.ExpMean(x, np.float32(1)) for x in losses]
+    merged = functools.reduce(metrics.merge, parts)
+    assert metrics.read({"perplexity": merged})["perplexity"] == pytest.approx(
+        math.exp(2.0)
+    )
+    empty = metrics.read({"perplexity": metrics.ExpMean(0.0, 0.0)})["perplexity"]
+    assert math.isnan(empty)
+    assert metrics.read({"p": metrics.ExpMean(1e6, 1.0)})["p"] == math.inf
+    packed = metrics.to_json(metrics.accumulate(None, {"p": merged}, stacked=False))
+    assert isinstance(metrics.from_json(packed)["p"], metrics.ExpMean)

@@ -25,6 +25,7 @@ from jaxdl.data.feed import (
 )
 from jaxdl.data.images import read_images
 from jaxdl.data.labels import k_hot, one_hot
+from jaxdl.data.members import members_feed, members_passes
 from jaxdl.data.preprocess import Preprocess
 from jaxdl.data.source import Source, subset
 from jaxdl.data.spec import LAYOUTS, Spec, check
@@ -52,6 +53,8 @@ __all__ = [
     "k_hot",
     "kfold",
     "load",
+    "members_feed",
+    "members_passes",
     "one_hot",
     "parse_augmentation",
     "read_images",

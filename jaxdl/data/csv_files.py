@@ -1,10 +1,18 @@
 """CSV files as columns of text, by the standard library's reader."""
 
 import csv
+import math
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+
+from jaxdl.data.utf8 import read_utf8
 
 # A cell larger than this is no cell but a quote that was never closed.
 _LARGEST_CELL = 2**22
+
+_MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
 
 
 def read_csv(path: str | Path) -> dict[str, list[str]]:
@@ -19,15 +27,7 @@ def read_csv(path: str | Path) -> dict[str, list[str]]:
         header, text that is not UTF-8, a name that is empty or given twice, no
         rows, a quote without end.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is no file")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8"
-        ) from error
+    text = read_utf8(path)
     if "\0" in text:
         raise ValueError(f"{path} holds null bytes: it is no CSV file")
     csv.field_size_limit(_LARGEST_CELL)
@@ -74,3 +74,29 @@ def _check_names(path: str | Path, names: list[str]) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ValueError(f"{path}: the column {twice[0]!r} is there twice")
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that its value is not known: empty, ``NA``, ``?``..."""
+    return cell.strip().lower() in _MISSING
+
+
+def numbers(cells: Sequence[str]) -> np.ndarray | None:
+    """The cells of a column as float64 [rows], NaN where one is missing; None where
+    one is no number (infinity is none)."""
+    try:
+        found = [math.nan if is_missing(cell) else float(cell) for cell in cells]
+    except ValueError:
+        return None
+    return None if any(map(math.isinf, found)) else np.array(found)
+
+
+def infinite(cells: Sequence[str]) -> list[bool]:
+    """Which cells of a column of numbers are infinite; none in a column of text."""
+    found = []
+    for cell in cells:
+        try:
+            found.append(not is_missing(cell) and math.isinf(float(cell)))
+        except ValueError:
+            return [False] * len(cells)
+    return found

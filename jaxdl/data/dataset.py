@@ -12,7 +12,6 @@ from absl import logging
 
 from jaxdl.data import embedded, files, preprocess, splits, tfds
 from jaxdl.data.arrays import Pair, stored_arrays
-from jaxdl.data.preprocess import Preprocess
 from jaxdl.data.source import Source, Stored, subset
 from jaxdl.data.spec import Spec, layout_of
 
@@ -42,7 +41,8 @@ class Dataset:
       test: looked at once, when all is chosen.
       classes: class names by index; empty for regression.
       input_shape: of one example, such as (height, width, channels).
-      preprocess: normalisation, fitted on `train` alone.
+      preprocess: what was fitted on `train` alone: normalisation, a vocabulary; one of
+        the kinds of `jaxdl.data.fitted`.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Dataset:
     test: Source
     classes: tuple[str, ...]
     input_shape: tuple[int, ...]
-    preprocess: Preprocess
+    preprocess: Any
 
     @property
     def parts(self) -> dict[str, Source]:
@@ -149,14 +149,29 @@ def divide(
 ) -> Dataset:
     """Cut the missing parts from the training part and fit the normalisation.
 
+    Raises:
+      ValueError: as ``parts_of``, or parts differ in shape.
+    """
+    train, validation, test = parts_of(stored, validation_fraction, split_seed)
+    shape = _common_shape(stored.name, train, validation, test)
+    warn_of_repeats(stored.name, train, validation, test)
+    fitted = preprocess.fit(train, split_seed, stored.high)
+    return Dataset(stored.name, train, validation, test, stored.classes, shape, fitted)
+
+
+def parts_of(
+    stored: Stored, validation_fraction: float | None = None, split_seed: int = 0
+) -> tuple[Source, Source, Source]:
+    """(train, validation, test), cut from the training part as far as missing.
+
     A set with a test part keeps it. One with a validation part but no test part
     is tested on that (as is usual with ImageNet). Sets of up to
     `splits.STRATIFY_UP_TO` examples are cut so that every part has its share of
     each class.
 
     Raises:
-      ValueError: a part would be empty, parts differ in shape, there is one class
-        only, or a fraction is given for a set with a validation part of its own.
+      ValueError: a part would be empty, there is one class only, or a fraction is
+        given for a set with a validation part of its own.
     """
     if len(stored.classes) == 1:
         raise ValueError(
@@ -168,19 +183,14 @@ def divide(
         logging.info("%s has no test part: its validation part is it", stored.name)
         test, validation = validation, None
     if validation is None:
-        train, validation, test = _cut(stored, test, validation_fraction, split_seed)
-    elif validation_fraction is not None:
+        return _cut(stored, test, validation_fraction, split_seed)
+    if validation_fraction is not None:
         raise ValueError(
             f"--validation_fraction={validation_fraction:g}: {stored.name} has a "
             f"validation part of its own ({validation.size} examples); leave it out"
         )
-    else:
-        train = stored.train
     assert test is not None
-    shape = _common_shape(stored.name, train, validation, test)
-    _warn_of_repeats(stored.name, train, validation, test)
-    fitted = preprocess.fit(train, split_seed, stored.high)
-    return Dataset(stored.name, train, validation, test, stored.classes, shape, fitted)
+    return stored.train, validation, test
 
 
 def _reader(
@@ -236,7 +246,7 @@ def _common_shape(name: str, *sources: Source) -> tuple[int, ...]:
     return shapes[0]
 
 
-def _warn_of_repeats(name: str, train: Source, *held_out: Source) -> None:
+def warn_of_repeats(name: str, train: Source, *held_out: Source) -> None:
     """Log a warning if examples of the training part are held out as well."""
     sources = (train, *held_out)
     if any(source.arrays is None for source in sources):

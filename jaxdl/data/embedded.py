@@ -29,14 +29,32 @@ def digits() -> Stored:
 
 def _digits_table() -> np.ndarray:
     """Rows of 64 pixels and a label, uint8 [1797, 65]."""
-    # Importing scikit-learn takes over a second; its table is read in 10 ms.
-    package = importlib.util.find_spec("sklearn")
-    for folder in (package.submodule_search_locations or []) if package else []:
-        file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
-        if file.is_file():
-            text = gzip.decompress(file.read_bytes()).decode().splitlines()
-            return np.loadtxt(text, delimiter=",", dtype=np.uint8)
+    text = scikit_learn_file("digits.csv.gz")
+    if text is not None:
+        return np.loadtxt(text.splitlines(), delimiter=",", dtype=np.uint8)
     from sklearn.datasets import load_digits
 
     found = load_digits()
     return np.column_stack([found.data, found.target]).astype(np.uint8)
+
+
+def scikit_learn_file(name: str) -> str | None:
+    """The text of a file of data that scikit-learn carries; None where it has none.
+
+    Importing scikit-learn takes over a second; its tables are read in 10 ms.
+    """
+    file = installed_file("sklearn", "datasets", "data", name)
+    if file is None:
+        return None
+    content = file.read_bytes()
+    return (gzip.decompress(content) if file.suffix == ".gz" else content).decode()
+
+
+def installed_file(package: str, *path: str) -> Path | None:
+    """A file that a package brings along, without importing it; None if it has none."""
+    found = importlib.util.find_spec(package)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        file = Path(folder).joinpath(*path)
+        if file.is_file():
+            return file
+    return None

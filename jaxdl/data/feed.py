@@ -26,6 +26,8 @@ Batch = dict[str, Any]
 Put = Callable[[Any, int], Any]
 # replicate(tree): the same arrays whole on every device.
 Replicate = Callable[[Any], Any]
+# rows(size): which examples of a batch of that size this process is to read.
+Rows = Callable[[int], np.ndarray]
 
 # How many calls ahead a streaming feed reads.
 AHEAD = 2
@@ -117,6 +119,7 @@ def feed(
     *,
     put: Put | None = None,
     replicate: Replicate | None = None,
+    rows: Rows | None = None,
     on_device: bool | None = None,
 ) -> Feed:
     """Training batches of `source`.
@@ -129,6 +132,8 @@ def feed(
         over devices; by default `jax.device_put` to one device.
       replicate: places the arrays of a resident source, whole, on every device
         that `put` uses.
+      rows: which examples of a batch of a given size this process reads and puts;
+        None for all.
       on_device: keep a resident source's arrays on the device and gather there;
         if None, wherever the device is not the CPU.
 
@@ -136,7 +141,7 @@ def feed(
       ValueError: a batch larger than the data, or a negative seed.
     """
     step_indices(source.size, batch_size, seed, 0)
-    read = reader(source, put, replicate, on_device)
+    read = reader(source, put, replicate, rows, on_device)
     ahead = _Ahead() if source.arrays is None else None
     order = functools.partial(step_indices, source.size, batch_size, seed)
     return Feed(order, read, ahead)
@@ -198,6 +203,7 @@ def evaluation_feed(
     *,
     put: Put | None = None,
     replicate: Replicate | None = None,
+    rows: Rows | None = None,
     on_device: bool | None = None,
 ) -> Passes:
     """Evaluation batches of `source`: every example once, the last batch padded.
@@ -209,7 +215,7 @@ def evaluation_feed(
     """
     if batch_size < 1:
         raise ValueError(f"--batch_size={batch_size} is not allowed; give 1 or more")
-    read = reader(source, put, replicate, on_device)
+    read = reader(source, put, replicate, rows, on_device)
     order = functools.partial(pass_indices, source.size, batch_size)
     count = -(-source.size // batch_size)
     return Passes(count, order, read, source.arrays is None)
@@ -267,6 +273,7 @@ def reader(
     source: Source,
     put: Put | None = None,
     replicate: Replicate | None = None,
+    rows: Rows | None = None,
     on_device: bool | None = None,
 ) -> Callable[..., Batch]:
     """What turns indices [..., batch], and what is told of them (a mask unless all are
@@ -285,6 +292,10 @@ def reader(
 
     def read(indices: np.ndarray, told: Batch | None = None) -> Batch:
         axis = indices.ndim - 1
+        if rows is not None:
+            mine = rows(indices.shape[axis])
+            indices = indices[..., mine]
+            told = told and {name: row[..., mine] for name, row in told.items()}
         placed = ones(indices.shape) if told is None else place(told, axis)
         if resident is not None:
             chosen = place({"indices": indices}, axis)["indices"]

@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxdl.data import preprocess
+from jaxdl.data import forecasting, pairs, preprocess, symbols, tables, vocabulary
 
 # The "kind" in what ``to_json`` gave, to what reads it back.
 KINDS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "standardise": preprocess.from_json,
+    "forecasting": forecasting.from_json,
+    "text_pairs": pairs.from_json,
+    "table": tables.from_json,
+    "vocabulary": vocabulary.from_json,
+    "symbols": symbols.from_json,
 }
 
 

@@ -72,6 +72,11 @@ def identity(channels: int, high: float | None = None) -> Preprocess:
     return Preprocess((0.0,) * channels, (1.0,) * channels, high)
 
 
+def unit_scale(channels: int, high: float) -> Preprocess:
+    """Pixels stored as 0 to high, brought to [0, 1]."""
+    return Preprocess((0.0,) * channels, (high,) * channels, high)
+
+
 def fit(train: Source, split_seed: int, high: float | None = None) -> Preprocess:
     """Mean and standard deviation of each channel or feature of training inputs.
 

@@ -89,10 +89,19 @@ def split(
     return tuple(np.sort(part) for part in parts)  # type: ignore[return-value]
 
 
-def kfold(size: int, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """K-fold cross-validation: k pairs of (training, validation) indices.
+def kfold(
+    size: int, k: int, seed: int, labels: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """K-fold cross-validation: k pairs of (training, held out) indices.
 
-    Every example validates exactly once; folds differ by one example at most.
+    Every example is held out exactly once; folds differ by one example at most.
+
+    Args:
+      size: examples to divide.
+      k: how many folds.
+      seed: the split seed.
+      labels: [size] class indices, to give every fold its share of each class; None
+        to leave it to chance.
 
     Raises:
       ValueError: k below 2 or above `size`.
@@ -100,6 +109,8 @@ def kfold(size: int, k: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     if not 2 <= k <= size:
         raise ValueError(f"{k} folds of {size} examples; allowed are 2 to {size} folds")
     order = _generator(seed).permutation(size)
+    if labels is not None:
+        order = _interleave(order, np.asarray(labels))
     folds = np.array_split(order, k)
     return [
         (np.sort(np.concatenate(folds[:i] + folds[i + 1 :])), np.sort(folds[i]))

@@ -60,11 +60,11 @@ def read(
       FileNotFoundError: not prepared, and no network to prepare it.
       ValueError: unknown, no image classification set, images of several sizes.
     """
-    builder = _builder(name, data_dir, others)
+    builder = open_builder(name, data_dir, others)
     image, label = _features(name, builder)
     shape = _shape(name, builder.info.features[image].shape, image_size)
-    builder = _prepared(name, builder, data_dir)
-    records = _records(name, builder, label)
+    builder = prepared(name, builder, data_dir)
+    records = records_of(name, builder, label)
     total = sum(map(len, records.values())) * prod(shape)
     parts = {}
     for part, found in records.items():
@@ -88,8 +88,17 @@ def read(
     )
 
 
-def _builder(name: str, data_dir: Path | None, others: tuple[str, ...]) -> Any:
-    """The TFDS builder; nothing is written yet."""
+def open_builder(
+    name: str,
+    data_dir: Path | None,
+    others: tuple[str, ...],
+    wanted: str = "image classification set, such as mnist",
+) -> Any:
+    """The TFDS builder; nothing is written yet.
+
+    Raises:
+      ValueError: an unknown name; it says what is ``wanted``.
+    """
     import tensorflow_datasets as tfds
 
     try:
@@ -103,7 +112,7 @@ def _builder(name: str, data_dir: Path | None, others: tuple[str, ...]) -> Any:
         guess = f"did you mean {' or '.join(close)}? Or " if close else ""
         raise ValueError(
             f"--dataset={name} is unknown; {guess}give {', '.join(others)} or the name "
-            "of a TensorFlow Datasets image classification set, such as mnist"
+            f"of a TensorFlow Datasets {wanted}"
         ) from None
     # TFDS asserts on unknown configurations and versions, and raises at will.
     except Exception as error:
@@ -114,31 +123,37 @@ def _features(name: str, builder: Any) -> tuple[str, str]:
     """The names of the image and of the label among a set's features."""
     import tensorflow_datasets as tfds
 
-    features = builder.info.features
-    kinds = (
-        dict(features.items())
-        if isinstance(features, tfds.features.FeaturesDict)
-        else {}
-    )
-    found_images = [k for k, f in kinds.items() if isinstance(f, tfds.features.Image)]
-    found_labels = [
-        k for k, f in kinds.items() if isinstance(f, tfds.features.ClassLabel)
-    ]
-    supervised = builder.info.supervised_keys or ()
-    pair = [
-        next((k for k in found if k in supervised), found[0])
-        for found in (found_images, found_labels)
-        if found
-    ]
-    if len(pair) < 2:
+    image, label = labelled(name, builder, tfds.features.Image, "image")
+    dtype = builder.info.features[image].np_dtype
+    if dtype != np.uint8:
         raise ValueError(
-            f"--dataset={name} is no image classification set: its features are "
-            f"{', '.join(kinds) or 'not named'}; an image and a class label are needed"
+            f"--dataset={name} has {dtype} images; only 8-bit images are read"
         )
-    if kinds[pair[0]].np_dtype != np.uint8:
+    return image, label
+
+
+def labelled(name: str, builder: Any, kind: type, noun: str) -> tuple[str, str]:
+    """The names of the feature of that kind, and of the label, among a set's features.
+
+    Raises:
+      ValueError: it has no such feature, or no class label.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    named = isinstance(features, tfds.features.FeaturesDict)
+    kinds = dict(features.items()) if named else {}
+    supervised = builder.info.supervised_keys or ()
+    pair = []
+    for wanted in (kind, tfds.features.ClassLabel):
+        found = [k for k, f in kinds.items() if isinstance(f, wanted)]
+        pair += [k for k in found if k in supervised][:1] or found[:1]
+    if len(pair) < 2:
+        article = "an" if noun == "image" else "a"
         raise ValueError(
-            f"--dataset={name} has {kinds[pair[0]].np_dtype} images; only 8-bit "
-            "images are read"
+            f"--dataset={name} is no {noun} classification set: its features are "
+            f"{', '.join(kinds) or 'not named'}; {article} {noun} and a class label "
+            "are needed"
         )
     return pair[0], pair[1]
 
@@ -157,11 +172,18 @@ def _shape(
     return height, width, channels or 3
 
 
-def _prepared(name: str, builder: Any, data_dir: Path | None) -> Any:
-    """The builder of a set that is on disk in a format of random access."""
+def prepared(
+    name: str, builder: Any, data_dir: Path | None, instead: str = "digits"
+) -> Any:
+    """The builder of a set that is on disk in a format of random access.
+
+    Raises:
+      FileNotFoundError, ValueError: it is not, and can't be brought there; the line
+        names the embedded set to try ``instead``.
+    """
     with _quiet():
-        prepared = builder.is_prepared()
-    if prepared:
+        there = builder.is_prepared()
+    if there:
         if not _random_access(builder):
             raise ValueError(
                 f"--dataset={name} lies in {builder.data_path} as "
@@ -178,7 +200,7 @@ def _prepared(name: str, builder: Any, data_dir: Path | None) -> Any:
     if not _network():
         raise FileNotFoundError(
             f"{where} and there is no network to fetch it; where there is one, type "
-            f"pip install 'jaxdl[prepare]' && {recipe}, or try --dataset=digits"
+            f"pip install 'jaxdl[prepare]' && {recipe}, or try --dataset={instead}"
         )
     if importlib.util.find_spec("tensorflow") is None:
         raise ValueError(
@@ -236,7 +258,7 @@ def _network() -> bool:
     return bool(answers and answers[0])
 
 
-def _records(name: str, builder: Any, label: str) -> dict[str, Any]:
+def records_of(name: str, builder: Any, label: str) -> dict[str, Any]:
     """Random access to the encoded examples of each part with labels."""
     import tensorflow_datasets as tfds
 
@@ -261,7 +283,7 @@ def _records(name: str, builder: Any, label: str) -> dict[str, Any]:
 def _source(
     name: str, records: Any, image: str, label: str, shape: tuple[int, int, int]
 ) -> Source:
-    parse = _parser()
+    parse = parser()
 
     def fetch(indices: np.ndarray) -> Examples:
         targets = np.empty(len(indices), np.int32)
@@ -281,7 +303,7 @@ def _source(
 
 def _labels(records: Any, label: str, indices: np.ndarray) -> np.ndarray:
     """Class indices of the examples, without decoding their images."""
-    parse = _parser()
+    parse = parser()
     found = np.empty(len(indices), np.int32)
     for start in range(0, len(indices), _CHUNK):
         here = slice(start, start + _CHUNK)
@@ -290,7 +312,7 @@ def _labels(records: Any, label: str, indices: np.ndarray) -> np.ndarray:
     return found
 
 
-def _parser() -> Callable[[bytes], Any]:
+def parser() -> Callable[[bytes], Any]:
     """Encoded example -> its features by name."""
     # TFDS carries the message type, so that reading needs no TensorFlow; its own
     # reader spends twice the time on every example.

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxdl.layers.windows import Padding, per_axis, window_pads, window_slices
 
@@ -63,6 +63,47 @@ def global_avg_pool(
     """The mean over all spatial axes (Lin et al. 2013), summed in float32."""
     sum_dtype = jnp.promote_types(x.dtype, jnp.float32)
     return jnp.mean(x, tuple(range(1, x.ndim - 1)), dtype=sum_dtype).astype(x.dtype)
+
+
+def masked_mean(
+    x: Float[Array, "batch time channels"], valid: Bool[Array, "batch time"] | None
+) -> Float[Array, "batch channels"]:
+    """The mean over the valid steps of a sequence, 0 of none; None: all are valid."""
+    if valid is None:
+        return global_avg_pool(x)
+    sum_dtype = jnp.promote_types(x.dtype, jnp.float32)
+    kept = jnp.where(valid[..., None], x, jnp.zeros_like(x))
+    counts = jnp.maximum(jnp.sum(valid, axis=1, keepdims=True), 1)
+    return (jnp.sum(kept, axis=1, dtype=sum_dtype) / counts).astype(x.dtype)
+
+
+def masked_max(
+    x: Float[Array, "batch time channels"], valid: Bool[Array, "batch time"] | None
+) -> Float[Array, "batch channels"]:
+    """The maximum over the valid steps of a sequence, 0 of none; None: all are."""
+    if valid is None:
+        return jnp.max(x, axis=1)
+    largest = jnp.max(jnp.where(valid[..., None], x, -jnp.inf), axis=1)
+    return jnp.where(jnp.any(valid, axis=1, keepdims=True), largest, 0.0)
+
+
+def masked_max_pool(
+    x: Float[Array, "batch time channels"],
+    valid: Bool[Array, "batch time"] | None,
+    window: int,
+) -> tuple[Float[Array, "batch out channels"], Bool[Array, "batch out"] | None]:
+    """The maximum over the valid steps of each window, and which windows have any.
+
+    Windows are counted from the first step and do not overlap; the last may be cut
+    off by the end. Those without a valid step give 0.
+    """
+    after = (0, -x.shape[1] % window)
+    if valid is None:
+        return max_pool(x, window, padding=(after,)), None
+    x = max_pool(jnp.where(valid[..., None], x, -jnp.inf), window, padding=(after,))
+    rest = jnp.pad(valid, ((0, 0), after))
+    valid = jnp.any(rest.reshape(len(rest), -1, window), axis=2)
+    return jnp.where(valid[..., None], x, 0.0), valid
 
 
 def _padded_slices(

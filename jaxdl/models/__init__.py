@@ -12,19 +12,33 @@ from typing import Any
 
 from flax import linen as nn
 
-from jaxdl.models import resnet
+from jaxdl.models import resnet, sequences, vae
 from jaxdl.models.activations import ACTIVATIONS, activation
 from jaxdl.models.apply import EVALUATION, Forward, Model, example, forward, init
+from jaxdl.models.axes import LOGICAL_AXES
 from jaxdl.models.cnn import CNN, deep_cnn, simple_cnn
+from jaxdl.models.decoders import (
+    TransformerLM,
+    TransformerSequenceToSequence,
+    attention_maps,
+)
+from jaxdl.models.gan import DCGAN
 from jaxdl.models.initializers import INITIALIZERS, initializer
+from jaxdl.models.language import LANGUAGE_MODELS, RecurrentLM
 from jaxdl.models.mlp import MLP, LogisticRegression
+from jaxdl.models.regression import Regression
 from jaxdl.models.resnet import ResNet
+from jaxdl.models.sequence_to_sequence import (
+    SEQUENCE_TO_SEQUENCE_MODELS,
+    LSTMSequenceToSequence,
+)
 from jaxdl.models.summary import (
     LayerRow,
     count_parameters,
     layer_outputs,
     layer_table,
 )
+from jaxdl.models.transformer import TransformerEncoder
 
 Constructor = Callable[..., nn.Module]
 
@@ -52,13 +66,37 @@ IMAGE_MODELS: dict[str, Constructor] = {
     "plain34": resnet.plain34,
 }
 # Of tokens [batch, time] (0 is padding), or features [batch, time, features].
-SEQUENCE_MODELS: dict[str, Constructor] = {}
+SEQUENCE_MODELS: dict[str, Constructor] = {
+    "bag_of_words": sequences.BagOfWords,
+    "conv1d": sequences.Conv1D,
+    "conv1d_gru": sequences.Conv1DGRU,
+    "rnn": sequences.rnn,
+    "lstm": sequences.lstm,
+    "gru": sequences.gru,
+    "transformer": TransformerEncoder,
+}
 VECTOR_MODELS: dict[str, Constructor] = {
     "logistic_regression": LogisticRegression,
     "mlp": MLP,
+    "regression": Regression,
 }
+# Of images in [0, 1], to latents and back.
+AUTOENCODERS: dict[str, Constructor] = {
+    "vae_mlp": vae.vae_mlp,
+    "vae_cnn": vae.vae_cnn,
+}
+# Pairs of a generator and a discriminator of images.
+ADVERSARIAL_MODELS: dict[str, Constructor] = {"dcgan": DCGAN}
 # All of them: what loading a run looks a name up in.
-MODELS: dict[str, Constructor] = {**VECTOR_MODELS, **IMAGE_MODELS, **SEQUENCE_MODELS}
+MODELS: dict[str, Constructor] = {
+    **VECTOR_MODELS,
+    **IMAGE_MODELS,
+    **SEQUENCE_MODELS,
+    **LANGUAGE_MODELS,
+    **SEQUENCE_TO_SEQUENCE_MODELS,
+    **AUTOENCODERS,
+    **ADVERSARIAL_MODELS,
+}
 
 
 def create(name: str, /, **arguments: Any) -> nn.Module:
@@ -103,21 +141,34 @@ def _tuples(value: Any) -> Any:
 
 __all__ = [
     "ACTIVATIONS",
+    "ADVERSARIAL_MODELS",
+    "AUTOENCODERS",
     "CNN",
+    "DCGAN",
     "EVALUATION",
     "IMAGE_MODELS",
     "INITIALIZERS",
+    "LANGUAGE_MODELS",
     "MLP",
     "MODELS",
     "Forward",
     "LayerRow",
+    "LOGICAL_AXES",
+    "LSTMSequenceToSequence",
     "LogisticRegression",
     "Model",
+    "RecurrentLM",
     "SEQUENCE_MODELS",
+    "SEQUENCE_TO_SEQUENCE_MODELS",
+    "TransformerEncoder",
+    "TransformerLM",
+    "TransformerSequenceToSequence",
     "VECTOR_MODELS",
     "Constructor",
+    "Regression",
     "ResNet",
     "activation",
+    "attention_maps",
     "count_parameters",
     "create",
     "example",

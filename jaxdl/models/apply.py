@@ -31,7 +31,7 @@ _TRAINING_NAMES: dict[str, Callable[[bool], bool]] = {
 }
 
 
-def forward(model: Model) -> Forward:
+def forward(model: Model, method: str = "__call__") -> Forward:
     """The pure function that runs a model.
 
     ``run(params, model_state, inputs, context, key) -> (outputs, model_state)``. In
@@ -39,10 +39,11 @@ def forward(model: Model) -> Forward:
     dropout; in evaluation nothing changes and no key is needed.
 
     Args:
-      model: a Flax module whose ``__call__`` takes the inputs, and ``context`` if it
+      model: a Flax module whose method takes the inputs, and ``context`` if it
         wants it (or ``train``, ``training``, ``is_training``, ``deterministic``,
         which are told from it); or a function ``f(params, inputs)``, with
         ``context`` as well if it wants it.
+      method: which of a module's methods (an autoencoder's ``encode``).
     """
     if not isinstance(model, nn.Module):
         extra = _arguments(model)
@@ -50,7 +51,7 @@ def forward(model: Model) -> Forward:
             model(params, inputs, **extra(context)),
             dict(model_state),
         )
-    extra = _arguments(model.__call__)
+    extra = _arguments(getattr(model, method))
 
     def run(
         params: Params,
@@ -62,10 +63,12 @@ def forward(model: Model) -> Forward:
         variables = {"params": params, **model_state}
         arguments = extra(context)
         if not context.training:
-            return model.apply(variables, inputs, **arguments), dict(model_state)
+            outputs = model.apply(variables, inputs, method=method, **arguments)
+            return outputs, dict(model_state)
         outputs, updated = model.apply(
             variables,
             inputs,
+            method=method,
             **arguments,
             rngs=None if key is None else {"dropout": key},
             mutable=list(model_state),
@@ -104,6 +107,27 @@ def example(spec: Mapping[str, Any]) -> Any:
     if not spec:
         raise ValueError("the spec of the inputs is empty")
     return {name: example(part) for name, part in spec.items()}
+
+
+def in_batches(function: Callable[[Any], Any], rows: Any, size: int) -> Any:
+    """``function`` of all rows, a batch at a time, as NumPy.
+
+    All batches are of one size, so that a jitted function is compiled once; the last
+    is padded with zeros, whose results are dropped.
+
+    Args:
+      function: rows to a row each, or to a pytree of such.
+      rows: [rows, ...], at least one.
+      size: of a batch, where there are so many rows.
+    """
+    rows = np.asarray(rows)
+    size = min(size, len(rows))
+    parts = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        padding = [(0, size - len(part))] + [(0, 0)] * (rows.ndim - 1)
+        parts.append(jax.device_get(function(np.pad(part, padding))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(rows)], *parts)
 
 
 def _arguments(function: Callable) -> Callable[[Context], dict[str, Any]]:

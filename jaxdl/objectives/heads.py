@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxdl.objectives import losses
 
@@ -55,6 +56,16 @@ def values(targets: Any, classes: int = 1) -> np.ndarray:
     """Targets of a regression, float32 as they are."""
     del classes
     return np.asarray(targets, np.float32)
+
+
+def probabilities(
+    logits: Float[Array, "batch outputs"],
+) -> Float[Array, "batch classes"]:
+    """Of each class, from a logit a class; from a single one, of no and of yes."""
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if logits.shape[-1] == 1:
+        logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
+    return jax.nn.softmax(logits, axis=-1)
 
 
 class Head(NamedTuple):

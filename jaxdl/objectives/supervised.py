@@ -28,17 +28,23 @@ Result = tuple[tuple[Array, Array], tuple[ModelState, Metrics]]
 Objective = Callable[
     [Params, ModelState, Hyper, Batch, Key[Array, ""] | None, bool], Result
 ]
-# loss(outputs, targets) -> [batch]
-Loss = Callable[[Any, Any], Float[Array, " batch"]]
+# loss(outputs, targets) -> [batch], or [batch, ...] where ``weigh`` says what counts
+Loss = Callable[[Any, Any], Float[Array, "batch *rest"]]
 # measure(outputs, targets, mask) -> metrics besides the loss
-Measure = Callable[[Any, Any, Float[Array, " batch"]], Metrics]
+Measure = Callable[[Any, Any, Float[Array, "batch *rest"]], Metrics]
+# weigh(targets, mask) -> what counts, in the shape of the loss
+Weigh = Callable[[Any, Float[Array, " batch"]], Float[Array, "batch *rest"]]
 
 # Which draw a key is for; folded into it, so that uses never share one.
 PREPARE, MODEL = 0, 1
 
 
 def supervised(
-    forward: Forward, loss: Loss, measure: Measure, prepare: Prepare | None = None
+    forward: Forward,
+    loss: Loss,
+    measure: Measure,
+    prepare: Prepare | None = None,
+    weigh: Weigh | None = None,
 ) -> Objective:
     """An objective over ``inputs`` and ``targets``; the loss pair is (sum, count).
 
@@ -48,9 +54,11 @@ def supervised(
 
     Args:
       forward: ``jaxdl.models.apply.forward(model)``, or any function of its shape.
-      loss: loss(outputs, targets), a value per example [batch].
+      loss: loss(outputs, targets), a value per example [batch] (or per token).
       measure: measure(outputs, targets, mask), the metrics besides ``loss``.
       prepare: prepare(batch, key, training), pure preprocessing inside the step.
+      weigh: weigh(targets, mask), what counts in place of the mask: tokens that are
+        no padding.
     """
 
     def objective(
@@ -72,6 +80,8 @@ def supervised(
             key_for(key, MODEL),
         )
         mask = mask_of(batch)
+        if weigh is not None:
+            mask = weigh(batch["targets"], mask)
         pair = losses.total(loss(outputs, batch["targets"]), mask)
         measured = measure(outputs, batch["targets"], mask)
         return pair, (model_state, {"loss": Mean(*pair), **measured})

@@ -1,6 +1,7 @@
 """Ways to run a step, and where its arrays lie."""
 
 from jaxdl.parallel.blocks import automatic_block
+from jaxdl.parallel.cluster import Asked, join
 from jaxdl.parallel.layout import laid_out
 from jaxdl.parallel.members import over_members
 from jaxdl.parallel.placement import Placement, placement
@@ -17,11 +18,13 @@ from jaxdl.parallel.ways import (
 )
 
 __all__ = [
+    "Asked",
     "Placement",
     "automatic_block",
     "check_divides",
     "data_mesh",
     "jit",
+    "join",
     "laid_out",
     "placement",
     "over_members",

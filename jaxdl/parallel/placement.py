@@ -13,7 +13,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from jaxdl.parallel import layout, ways
+from jaxdl.parallel import layout, spread, ways
 from jaxdl.train.step import Step
 
 NAMES = ("auto", "none", "data", "fsdp", "pmap")
@@ -31,9 +31,13 @@ class Placement:
         (1 where members lead).
       block: a way: ``(step, axis=0)``, several steps in one dispatch.
       evaluation: compiles ``(state, batch) -> anything``; nothing is donated.
-      put: places a batch; the axis given is its example axis.
+      put: places a batch, or of it what ``rows`` names; the axis given is its example
+        axis.
       whole: places a tree on every device.
       state: places a state, as the way lays it out.
+      rows: ``size -> indices``: which examples of a batch this process is to put; None
+        where it computes alone, and puts all.
+      here: gives a tree that lies over several processes to this one, whole.
     """
 
     name: str
@@ -45,13 +49,24 @@ class Placement:
     put: Callable[[PyTree, int], PyTree]
     whole: Callable[[PyTree], PyTree]
     state: Callable[[PyTree], PyTree]
+    rows: Callable[[int], Any] | None = None
+    here: Callable[[PyTree], PyTree] = lambda tree: tree
+
+    @property
+    def processes(self) -> int:
+        """How many processes the devices belong to."""
+        return spread.processes(self.devices)
+
+    def fetch(self, tree: PyTree) -> PyTree:
+        """NumPy arrays, whole, of arrays on the devices."""
+        return jax.device_get(self.here(tree))
 
 
 def resolve(name: str, devices: Sequence[jax.Device], mesh: str = "") -> str:
     """What "auto" means: "data" where there is more than one device, or a mesh.
 
     Raises:
-      ValueError: an unknown name, or one that knows no mesh.
+      ValueError: an unknown name, or one that knows no mesh, or not several processes.
     """
     if name not in NAMES:
         raise ValueError(f"parallel is {name!r}: give one of {', '.join(NAMES)}.")
@@ -59,6 +74,11 @@ def resolve(name: str, devices: Sequence[jax.Device], mesh: str = "") -> str:
         raise ValueError(
             f"--parallel={name} knows no mesh: leave --mesh={mesh} out, or give "
             "--parallel=data or fsdp."
+        )
+    if name in ("none", "pmap") and spread.processes(devices) > 1:
+        raise ValueError(
+            f"--parallel={name} is for one process, and here are "
+            f"{spread.processes(devices)}: give --parallel=data or fsdp."
         )
     if name == "auto":
         return "data" if mesh or len(devices) > 1 else "none"
@@ -71,7 +91,7 @@ def placement(
     mesh: str = "",
     axes: layout.Axes = (),
 ) -> Placement:
-    """The placement of a name over devices (all local ones where None).
+    """The placement of a name over devices (all, of all processes, where None).
 
     Args:
       name: "auto", "none", "data" (parameters whole on every device), "fsdp" (each
@@ -83,7 +103,7 @@ def placement(
     Raises:
       ValueError: an unknown name, or a mesh that does not fit the devices.
     """
-    devices = tuple(devices or jax.local_devices())
+    devices = tuple(devices or jax.devices())
     name = resolve(name, devices, mesh)
     if name == "none":
         return _on_one(devices[0])
@@ -93,10 +113,12 @@ def placement(
     grid = layout.make_mesh(sizes, devices)
     fsdp = name == "fsdp"
     lay = partial(layout.shardings, mesh=grid, axes=axes, fsdp=fsdp)
+    over = _over(grid, partial(_laid_out, mesh=grid))
+    if over.processes > 1:
+        over = _over_processes(over, grid)
+    lay_out = spread.spread if over.processes > 1 else jax.device_put
     return dataclasses.replace(
-        _over(grid, partial(_laid_out, mesh=grid)),
-        name=name,
-        state=lambda tree: jax.device_put(tree, lay(tree)),
+        over, name=name, state=lambda tree: lay_out(tree, lay(tree))
     )
 
 
@@ -142,6 +164,25 @@ def _over(mesh: Mesh, spread: Callable[..., Step]) -> Placement:
         put=lambda batch, axis: jax.device_put(batch, ways.split(mesh, axis)),
         whole=whole,
         state=whole,
+    )
+
+
+def _over_processes(over: Placement, mesh: Mesh) -> Placement:
+    """The placement, for a process that sees a part of the devices."""
+    whole = ways.replicated(mesh)
+
+    def evaluation(function: Callable[..., Any]) -> Callable[..., Any]:
+        # Whole everywhere: each process can read all of a result.
+        compiled = jax.jit(function, out_shardings=whole)
+        return ways.one_at_a_time(compiled, over.devices)
+
+    return dataclasses.replace(
+        over,
+        evaluation=evaluation,
+        put=lambda batch, axis: spread.from_rows(batch, mesh, axis),
+        whole=lambda tree: spread.spread(tree, whole),
+        rows=partial(spread.rows, mesh),
+        here=lambda tree: spread.here(tree, mesh),
     )
 
 

@@ -32,6 +32,28 @@ def misclassified(
     return np.flatnonzero(predictions != np.asarray(targets))
 
 
+def errors(
+    values: Float[ArrayLike, "*shape"], targets: Float[ArrayLike, "*shape"]
+) -> dict[str, float]:
+    """``mae`` and ``rmse`` of values against targets, in float64."""
+    error = np.asarray(values, np.float64) - np.asarray(targets, np.float64)
+    return {
+        "mae": float(np.mean(np.abs(error))),
+        "rmse": float(np.sqrt(np.mean(np.square(error)))),
+    }
+
+
+def confusion(
+    probabilities: Float[ArrayLike, "examples classes"],
+    targets: Int[ArrayLike, " examples"],
+) -> Int[np.ndarray, "classes classes"]:
+    """Counts of examples by true class (row) and likeliest class (column)."""
+    shares = np.asarray(probabilities)
+    matrix = np.zeros((shares.shape[1],) * 2, np.int64)
+    np.add.at(matrix, (np.asarray(targets), np.argmax(shares, axis=1)), 1)
+    return matrix
+
+
 def class_figures(
     probabilities: Float[ArrayLike, "examples classes"],
     targets: Int[ArrayLike, " examples"],
@@ -42,10 +64,8 @@ def class_figures(
     the classes (macro), and the area of each class against the rest.
     """
     shares, true = np.asarray(probabilities), np.asarray(targets)
-    count = shares.shape[1]
-    matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (true, np.argmax(shares, axis=1)), 1)
-    if count > 2:
+    matrix = confusion(shares, true)
+    if len(matrix) > 2:
         area = metrics.roc_auc(shares, true)
         return {**metrics.macro_scores(matrix), "roc_auc": area}
     scores = metrics.class_scores(matrix)
@@ -88,3 +108,18 @@ def permutation_importance(
             rises[repeat] = cost(shuffled) - before
         found[name] = rises
     return found
+
+
+def knn_accuracy(
+    train: Float[ArrayLike, "examples features"],
+    train_targets: Int[ArrayLike, " examples"],
+    test: Float[ArrayLike, "tests features"],
+    test_targets: Int[ArrayLike, " tests"],
+    neighbours: int = 5,
+) -> float:
+    """How often most of an example's nearest neighbours are of its class."""
+    from sklearn.neighbors import KNeighborsClassifier
+
+    model = KNeighborsClassifier(min(neighbours, len(np.asarray(train))))
+    model.fit(np.asarray(train), np.asarray(train_targets))
+    return float(model.score(np.asarray(test), np.asarray(test_targets)))

@@ -128,6 +128,19 @@ def _aligned(part: Table) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
+def spread(
+    values: Float[np.ndarray, " seeds"], form: str, deviation: str, unit: str = ""
+) -> str:
+    """Mean and sample deviation over the seeds, as ``98.6 ± 0.2%``; each in its format.
+
+    The mean alone where there is one seed, or a value that is not finite.
+    """
+    mean = f"{values.mean():{form}}"
+    if values.size == 1 or not np.isfinite(values).all():
+        return f"{mean}{unit}"
+    return f"{mean} ± {values.std(ddof=1):{deviation}}{unit}"
+
+
 def write_page(
     folder: RunFolder,
     title: str,

@@ -15,6 +15,8 @@ from typing import Any
 
 import jax
 
+from jaxdl.hardware import cpu_count, memory_bytes
+
 _PACKAGES = (
     "jaxdl",
     "jax",
@@ -84,26 +86,6 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
         },
         "git": _git(),
     }
-
-
-def cpu_count() -> int:
-    """How many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def memory_bytes() -> int | None:
-    """Main memory in bytes, or the container's limit if lower; None if unknown."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    try:
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):
-        return total
-    return min(total, limit)
 
 
 def process_seconds() -> float | None:

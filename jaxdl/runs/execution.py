@@ -7,6 +7,7 @@ same by calling ``execute``.
 import dataclasses
 import shlex
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 import jax
 
 from jaxdl import parallel, train
+from jaxdl.parallel import hosts
 from jaxdl.runs import environment, outcome, resume, screen, signals
 from jaxdl.runs.flagfile import write_flagfile
 from jaxdl.runs.folder import (
@@ -24,6 +26,7 @@ from jaxdl.runs.folder import (
     read_json,
     write_json,
 )
+from jaxdl.runs.follower import Follower
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.profiler import profiled
 from jaxdl.runs.recorder import Recorder
@@ -69,27 +72,48 @@ def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
       ValueError, OSError: in one line, for input that cannot be used.
     """
     prepare()
-    path = Path(request.workdir or default_workdir(request.experiment))
-    standing = resume.decide(
-        path, request.mode, request.experiment, request.identity, request.length
-    )
+    # What lies on the disk is asked by one process, and told to all.
+    name, standing = hosts.by_first(partial(_standing, request))
+    path = Path(name)
     if standing == "finished":
         print(
             f"{path} holds this run, finished: raise --epochs or --max_steps to train "
             "on, or give another --workdir."
         )
         return 0
-    task, plan = build()
+    task, plan = hosts.together(build)
     if standing == "continue":
-        plan = _as_before(RunFolder(path), plan)
-    machine = Machine.of(task, plan)
+        plan = _as_before(hosts.by_first(lambda: _way_before(path)), plan)
+    machine = hosts.together(lambda: Machine.of(task, plan))
+    with ExitStack() as stack:
+        folder = hosts.together(lambda: _open(stack, path, request, machine))
+        train_here = _train if hosts.primary() else _follow
+        code = train_here(request, folder, machine)
+        hosts.gather(None, hosts.LITTLE)  # none leaves before the first has written all
+    return code
+
+
+def _standing(request: Request) -> tuple[str, str]:
+    """The run's folder, and what there is to do in it."""
+    path = Path(request.workdir or default_workdir(request.experiment))
+    standing = resume.decide(
+        path, request.mode, request.experiment, request.identity, request.length
+    )
+    return str(path), standing
+
+
+def _open(
+    stack: ExitStack, path: Path, request: Request, machine: Machine
+) -> RunFolder:
+    """The run's folder, made, locked and described by the first process."""
+    if not hosts.primary():
+        return RunFolder(path.expanduser().resolve())
     folder = create(path)
-    with lock(folder):
-        describe(request, folder, task, machine.about)
-        screen.show_start(task, machine)
-        print(f"run {folder.path}")
-        with Recorder(folder, task, plan) as recorder:
-            return _train(request, folder, machine, recorder)
+    stack.enter_context(lock(folder))
+    describe(request, folder, machine.task, machine.about)
+    screen.show_start(machine.task, machine)
+    print(f"run {folder.path}")
+    return folder
 
 
 def prepare() -> None:
@@ -98,14 +122,18 @@ def prepare() -> None:
     environment.enable_compilation_cache()
 
 
-def _as_before(folder: RunFolder, plan: Plan) -> Plan:
+def _way_before(path: Path) -> Any:
+    """The way that a run was last computed in, as its environment has it."""
+    about = read_json(RunFolder(path).environment)
+    return about.get("way") if isinstance(about, dict) else None
+
+
+def _as_before(way: Any, plan: Plan) -> Plan:
     """The plan, with the way that "auto" was resolved to when the run began, where
     there are as many devices as then."""
-    about = read_json(folder.environment)
-    way = about.get("way") if isinstance(about, dict) else None
     if plan.parallel != "auto" or plan.mesh or not isinstance(way, dict):
         return plan
-    if way.get("devices") not in (1, jax.local_device_count()):
+    if way.get("devices") not in (1, jax.device_count()) or hosts.count() > 1:
         return plan
     name, mesh = str(way.get("parallel", "auto")), str(way.get("mesh", ""))
     return dataclasses.replace(plan, parallel=name, mesh=mesh)
@@ -135,23 +163,46 @@ def describe(
 
 
 # A repeated run is a new one, in a folder of its own.
-_NOT_KEPT = ("workdir", "resume", "dry_run", "profile", "traceback")
+_NOT_KEPT = (
+    *("workdir", "resume", "dry_run", "profile", "traceback"),
+    *("distributed", "coordinator", "process_count", "process_id", "heartbeat"),
+)
 
 
-def _train(
-    request: Request, folder: RunFolder, machine: Machine, recorder: Recorder
-) -> int:
+def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
     validation = machine.passes(machine.task.data.validation)
     about = (request.experiment, folder, machine)
+    show = machine.show if machine.task.show is not None else None
+    task = dataclasses.replace(machine.task, show=show)
+    with Recorder(folder, task, machine.plan) as recorder:
+        return train_to_the_end(
+            request,
+            folder,
+            machine,
+            recorder,
+            evaluate=lambda state: machine.measure(state, validation),
+            incomplete=lambda fitted: outcome.write(*about, fitted, recorder, {}, {}),
+            complete=lambda fitted: outcome.finish(*about, fitted, recorder),
+        )
+
+
+def _follow(request: Request, folder: RunFolder, machine: Machine) -> int:
+    """What ``_train`` computes, without what it writes."""
+    validation = machine.passes(machine.task.data.validation)
     return train_to_the_end(
         request,
         folder,
         machine,
-        recorder,
+        Follower(machine),
         evaluate=lambda state: machine.measure(state, validation),
-        incomplete=lambda fitted: outcome.write(*about, fitted, recorder, {}, {}),
-        complete=lambda fitted: outcome.finish(*about, fitted, recorder),
+        incomplete=lambda fitted: None,
+        complete=lambda fitted: _measure(machine, fitted),
     )
+
+
+def _measure(machine: Machine, fitted: train.Fitted) -> None:
+    """The part that all processes take in the outcome."""
+    outcome.measure(machine, fitted.best)
 
 
 class Witness(Protocol):
@@ -184,13 +235,21 @@ def train_to_the_end(
       complete: told of one that came to its end.
     """
     plan = machine.plan
+    several = machine.way.processes > 1
+    agree = hosts.Highest()
+
+    def interrupted() -> bool:
+        told = agree(caught.number)
+        caught.number = caught.number or told
+        return told != 0
+
     with (
         signals.catch() as caught,
         machine.feed,
-        train.Checkpoints(folder.states) as checkpoints,
+        machine.checkpoints(folder.states) as checkpoints,
         profiled(
             recorder.watch,
-            folder.path if request.profile else None,
+            folder.path if request.profile and hosts.primary() else None,
             -(-plan.steps // machine.steps_per_call),
         ) as watch,
     ):
@@ -211,7 +270,8 @@ def train_to_the_end(
             checkpoints=checkpoints,
             save_every=plan.save_every,
             watch=watch,
-            interrupted=caught,
+            interrupted=interrupted,
+            agree=hosts.anyone if several else None,
         )
     recorder.close_line()
     if fitted.status in ("interrupted", "failed"):

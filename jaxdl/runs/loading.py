@@ -51,10 +51,12 @@ class Loaded:
     def __call__(self, inputs: Any) -> Float[Array, "batch classes"]:
         """Outputs (logits, or values) for inputs [batch, ...] as stored in the data set;
         of a table, columns by name."""
-        inputs = self.preprocess.apply(inputs)
+        applied = self.preprocess.apply(inputs)
         apply = forward(self.model)
-        outputs, _ = apply(self.params, self.model_state, inputs, Context(), None)
-        return outputs
+        outputs, _ = apply(self.params, self.model_state, applied, Context(), None)
+        # What was standardised or made relative for the network is made whole again.
+        restore = getattr(self.preprocess, "restore", None)
+        return outputs if restore is None else restore(outputs, inputs)
 
 
 def load(folder: str | Path, model: Any = None) -> Loaded:

@@ -2,14 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 
 from jaxdl import data as data_room
 from jaxdl import models, parallel, train
+from jaxdl.parallel import hosts
 from jaxdl.train.judge import SINGLE, Judge
-from jaxdl.train.task import Plan, Task
+from jaxdl.train.task import Plan, Shown, Task
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Machine:
             plan.seed,
             put=way.put,
             replicate=way.whole,
+            rows=way.rows,
         )
         state, batch = jax.eval_shape(task.create, 0), feed(0)
         check_monitor(task, plan, state, batch)
@@ -89,7 +92,11 @@ class Machine:
         size = min(self.plan.evaluation_batch, max(source.size, 1))
         size += -size % self.way.shares
         return data_room.evaluation_feed(
-            source, size, put=self.way.put, replicate=self.way.whole
+            source,
+            size,
+            put=self.way.put,
+            replicate=self.way.whole,
+            rows=self.way.rows,
         )
 
     def measure(self, state: Any, batches: Any) -> dict[str, Any]:
@@ -101,7 +108,24 @@ class Machine:
         without outputs."""
         if self.task.outputs is None:
             return None
-        return train.predict(self.way.evaluation(self.task.outputs), state, batches)
+        outputs = self.way.evaluation(self.task.outputs)
+        return train.predict(outputs, state, batches, self.way.fetch)
+
+    def show(self, state: Any) -> Shown:
+        """What a state shows; nothing for a task that has nothing to show."""
+        here = self.way.here(state)
+        return {} if self.task.show is None else self.task.show(here)
+
+    def checkpoints(self, folder: Path, read_only: bool = False) -> train.Checkpoints:
+        """The checkpoints in a folder, saved from these devices and read onto them."""
+        if self.way.processes == 1:
+            return train.Checkpoints(folder, read_only=read_only)
+        return train.Checkpoints(
+            folder,
+            read_only=read_only,
+            whole=self.way.whole,
+            told=lambda steps: hosts.gather(steps)[0],
+        )
 
 
 def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:

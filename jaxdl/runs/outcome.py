@@ -1,7 +1,7 @@
 """How a run ends: the test part, once; pictures, summary, report, last lines."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from jaxdl import train
 from jaxdl.metrics import DIRECTIONS
@@ -31,13 +31,36 @@ class Account(Protocol):
         """Log the test metrics."""
 
 
-def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, Any]]:
-    """Metrics and pictures of a state on the test part."""
-    source = machine.task.data.test
-    batches = machine.passes(source)
+class Measured(NamedTuple):
+    """What the devices say of a state and the test part.
+
+    Attributes:
+      state: the state, where this process can compute with it alone.
+      values: the evaluation's metrics.
+      outputs: of every example; None for a task without outputs.
+    """
+
+    state: Any
+    values: dict[str, float]
+    outputs: Any
+
+
+def measure(machine: Machine, state: Any) -> Measured:
+    """Measure a state on the test part; of several processes, all must."""
+    batches = machine.passes(machine.task.data.test)
     values = machine.measure(state, batches)
-    findings = machine.task.findings(state, machine.outputs(state, batches), source)
-    return {**values, **findings.metrics}, findings.pictures
+    return Measured(machine.way.here(state), values, machine.outputs(state, batches))
+
+
+def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, Any]]:
+    """Metrics and pictures of a state on the test part; its notes, as a text among
+    the pictures."""
+    state, values, outputs = measure(machine, state)
+    findings = machine.task.findings(state, outputs, machine.task.data.test)
+    pictures = dict(findings.pictures)
+    if findings.notes:
+        pictures[report.NOTES] = "".join(f"{note}\n" for note in findings.notes)
+    return {**values, **findings.metrics}, pictures
 
 
 def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
@@ -48,7 +71,7 @@ def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
     """
     state = machine.state()
     progress = machine.judge.start(machine.plan.rule, state)
-    with train.Checkpoints(folder.states, read_only=True) as checkpoints:
+    with machine.checkpoints(folder.states, read_only=True) as checkpoints:
         found = checkpoints.restore(state, progress)
         best = -1 if found is None else machine.judge.best_step(found.progress)
         if found is not None and best not in (-1, found.step):
@@ -85,11 +108,13 @@ def finish(
     plots.learning_curves(
         history, folder.plots / "learning_curves.png", best_step=best_step
     )
+    (folder.plots / report.NOTES).unlink(missing_ok=True)  # of a run that now went on
     shown.write(pictures, folder.plots)
     metrics = {**logged(history, best_step), "test": values}
     write(experiment, folder, machine, fitted, recorder, metrics, baselines)
     report.write_report(folder)
     screen.result_table(values, baselines, machine.task.headline, folder.report)
+    screen.notes(str(pictures.get(report.NOTES, "")))
 
 
 def write(

@@ -19,7 +19,7 @@ def classification(
     classes: Sequence[str],
     count: int = 25,
 ) -> Findings:
-    """Accuracy, macro precision, recall and F1; a confusion matrix and the worst images.
+    """Accuracy, macro precision, recall, F1; a confusion matrix and the worst images.
 
     Args:
       probabilities: of each class, by example.

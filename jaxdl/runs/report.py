@@ -34,8 +34,28 @@ _CAPTIONS = {
     "(column); shaded by the share of the true class.",
     "worst_images": "The test images whose true class got the lowest probability, "
     "the worst first.",
+    "predicted_and_true": "Test examples: predicted against true values, and what the "
+    "prediction misses by.",
+    "ranking_curves": "How well the probabilities rank the test examples: one class "
+    "against the rest.",
+    "importance": "How much worse the test part is told when a column is shuffled, mean "
+    "and deviation of five shuffles. Columns that say the same share their importance.",
     "attention": "What was read (left to right) while each character was written "
     "(top to bottom), in test examples: the darker, the more weight.",
+    "samples": "Images made of random latents.",
+    "reconstructions": "Rows of test images as stored, as encoded where they are "
+    "binarised, and as reconstructed from the mean of their latents.",
+    "latent_grid": "Images decoded from a plane through the latents, by quantiles of a "
+    "normal distribution: all of it where there are two latents, else that of the "
+    "first two principal components of the test images' latents.",
+    "interpolation": "Each row goes from one test image to another, on the straight "
+    "line between their latents.",
+    "latent_map": "Test images by their latents, where there are more than two by the "
+    "first two principal components.",
+    "samples_by_class": "Samples by the class that the classifier takes them for, a "
+    "row a class; black where it has fewer.",
+    "frequencies": "Mean power by frequency, 0 in the middle, of real images and of "
+    "samples; a checkerboard is bright at the borders.",
     "feature_maps": "What the layer puts out for one image, a tile a channel.",
 }
 _STATUS = {
@@ -44,6 +64,8 @@ _STATUS = {
     "interrupted": "interrupted: resume it to train on",
     "failed": "failed: the loss or a gradient was not finite",
 }
+# The text in ``plots/`` that holds the findings' notes.
+NOTES = "notes.txt"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _LARGEST_PICTURE = 20 * 2**20
 _LARGEST_TEXT = 2**18
@@ -77,6 +99,7 @@ def build_report(folder: RunFolder) -> str:
         element("h1", printable(name)),
         element("p", folder.path, "soft"),
         _outcome(summary),
+        _told(folder),
         _pictures(folder, notes),
         _samples(folder, notes),
         section("Settings", table(("flag", "value"), list(flags.items()))),
@@ -173,6 +196,15 @@ def _values(
     return [value_text(name, metrics[split].get(name)) for split in splits]
 
 
+def _told(folder: RunFolder) -> str:
+    """What nobody should miss: the findings' notes."""
+    path = folder.plots / NOTES
+    if not _readable(folder, path):
+        return ""
+    lines = path.read_text("utf-8", "replace").splitlines()
+    return "\n".join(element("p", printable(line), "lead") for line in lines)
+
+
 def _pictures(folder: RunFolder, notes: list[str]) -> str:
     """The pictures and texts of ``plots/``, those with a known caption first."""
     if not folder.plots.is_dir():
@@ -194,7 +226,7 @@ def _pictures(folder: RunFolder, notes: list[str]) -> str:
         caption = _CAPTIONS.get(path.stem, f"{title[:1].upper()}{title[1:]}.")
         figures.append(picture(content, caption))
     for path in sorted(folder.plots.glob("*.txt")):
-        if _readable(folder, path):
+        if path.name != NOTES and _readable(folder, path):
             title = printable(path.stem).replace("_", " ")
             text = path.read_text("utf-8", "replace")
             figures += [element("p", f"{title}.", "soft"), element("pre", text)]

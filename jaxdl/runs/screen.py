@@ -117,7 +117,7 @@ def text_table(
 
 def devices_line(devices: Iterable[Any], to: "Console | None" = None) -> None:
     """Prints the devices in use: ``devices 2 x cpu (16 cores)``."""
-    from jaxdl.runs.environment import cpu_count
+    from jaxdl.hardware import cpu_count
 
     kinds = Counter((d.platform, d.device_kind) for d in devices)
     parts = []
@@ -182,6 +182,13 @@ def result_table(
         _line(to, f"test {', '.join(parts)}")
     if report is not None:
         _line(to, f"report {Path(report)}")
+
+
+def notes(text: str, to: "Console | None" = None) -> None:
+    """Prints lines that nobody should miss; nothing of an empty text."""
+    to = to or console()
+    for line in text.splitlines():
+        _line(to, line, "bold red")
 
 
 def result_line(

@@ -30,7 +30,7 @@ def regression(
     pictures: Shown = {
         "predicted_and_true.png": partial(predicted_and_true, values, true, name),
         "importance.png": _importance(
-            data, predict, source, _absolute, f"mean absolute error of {name} it costs"
+            data, predict, source, _absolute, f"rise of the mean absolute error of {name}"
         ),
     }
     return Findings(metrics={}, pictures=pictures)
@@ -44,16 +44,14 @@ def classes(
 ) -> Findings:
     """Precision, recall, F1 and ROC AUC; confusion matrix, curves, importance."""
     true = source.fetch(np.arange(source.size))["targets"]
-    size = len(data.classes)
-    matrix = np.zeros((size, size), np.int64)
-    np.add.at(matrix, (true, np.argmax(probabilities, axis=1)), 1)
-    shown = range(1, 2) if size == 2 else range(size)
+    matrix = analysis.confusion(probabilities, true)
+    shown = range(1, 2) if len(matrix) == 2 else range(len(matrix))
     ranked = {data.classes[c]: (probabilities[:, c], true == c) for c in shown}
     pictures: Shown = {
         "confusion_matrix.png": partial(plots.confusion_matrix, matrix, data.classes),
         "ranking_curves.png": partial(ranking_curves, ranked),
         "importance.png": _importance(
-            data, predict, source, _nats, "cross-entropy (nats) it costs"
+            data, predict, source, _nats, "rise of the cross-entropy in nats"
         ),
     }
     return Findings(analysis.class_figures(probabilities, true), pictures)
@@ -72,7 +70,7 @@ def _importance(
             stored["inputs"],
             data.preprocess.groups,
         )
-        importance_bars(found, f"{label} to shuffle the column", path)
+        importance_bars(found, f"{label}, the column shuffled", path)
 
     return draw
 

@@ -12,6 +12,7 @@ PERCENT = frozenset(
         "f1",
         "exact_match",
         "class_coverage",
+        "knn_accuracy",
     }
 )
 SPLITS = ("train", "validation", "test")

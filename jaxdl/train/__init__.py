@@ -1,5 +1,11 @@
 """Training: state, step, progress, evaluation, checkpoints and the loop."""
 
+from jaxdl.train.adversarial import (
+    AdversarialState,
+    create_adversarial_state,
+    make_adversarial_evaluation,
+    make_adversarial_step,
+)
 from jaxdl.train.checkpoints import Checkpoints, Restored
 from jaxdl.train.evaluation import evaluate, make_evaluation, measure, predict
 from jaxdl.train.loop import Fitted, Watch, fit
@@ -8,6 +14,7 @@ from jaxdl.train.state import State, create_state, evaluation_params
 from jaxdl.train.step import Objective, Schedule, Step, make_step, scheduled
 
 __all__ = [
+    "AdversarialState",
     "Checkpoints",
     "Fitted",
     "Objective",
@@ -18,10 +25,13 @@ __all__ = [
     "State",
     "Step",
     "Watch",
+    "create_adversarial_state",
     "create_state",
     "evaluate",
     "evaluation_params",
     "fit",
+    "make_adversarial_evaluation",
+    "make_adversarial_step",
     "make_evaluation",
     "make_step",
     "measure",

@@ -6,6 +6,7 @@ and the running sums of the training metrics: all that decides what comes next.
 
 import json
 import logging as standard_logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +34,27 @@ class Checkpoints:
     that takes the later of two equal values and knows no ``min_delta``.
     """
 
-    def __init__(self, folder: str | Path, *, read_only: bool = False) -> None:
-        """``folder`` is where the steps lie; it is made at the first save. With
-        ``read_only`` nothing in it is changed."""
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        read_only: bool = False,
+        whole: Callable[[PyTree], PyTree] = lambda tree: tree,
+        told: Callable[[list[int]], list[int]] = lambda steps: steps,
+    ) -> None:
+        """The checkpoints in a folder.
+
+        Args:
+          folder: where the steps lie; it is made at the first save.
+          read_only: nothing in it is changed.
+          whole: of processes that train together all save, each its part; this puts
+            what each has by itself on all devices.
+          told: gives all processes the steps that the first one sees; on a shared
+            disk a new one does not appear to all at once.
+        """
         self.folder = Path(folder).resolve()
         self.read_only = read_only
+        self._whole, self._told = whole, told
         self._manager: Any = None  # opened late: importing Orbax takes a while
         self._best_step = -1
 
@@ -81,9 +98,8 @@ class Checkpoints:
     def steps(self) -> list[int]:
         """The whole steps on disk, oldest first (read from the disk, not from
         the memory of what was asked to be saved)."""
-        if not self.folder.is_dir():
-            return []
-        return sorted(int(p.name) for p in self.folder.iterdir() if p.name.isdigit())
+        found = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        return self._told(sorted(int(p.name) for p in found if p.name.isdigit()))
 
     def save(
         self,
@@ -114,6 +130,7 @@ class Checkpoints:
         if step in self.steps():
             return
         self._best_step = best_step
+        progress = self._whole(progress)
         args = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
             progress=ocp.args.StandardSave(progress),
@@ -156,7 +173,7 @@ class Checkpoints:
             step,
             args=_only(
                 state=ocp.args.StandardRestore(_abstract(template)),
-                progress=ocp.args.StandardRestore(_abstract(progress)),
+                progress=ocp.args.StandardRestore(_abstract(self._whole(progress))),
             ),
         )
         # A copy that JAX owns: restored buffers may be donated by the next step.

@@ -62,19 +62,23 @@ def measure(
 
 
 def predict(
-    function: Callable[[Any, Batch], Any], state: Any, batches: Iterable[Batch]
+    function: Callable[[Any, Batch], Any],
+    state: Any,
+    batches: Iterable[Batch],
+    fetch: Callable[[Any], Any] = jax.device_get,
 ) -> Any:
     """``function(state, batch)`` of every example, in example order.
 
     The outputs of padding are dropped; leaves of the result are NumPy arrays
-    with one row an example.
+    with one row an example. ``fetch`` gets such arrays from the devices, which may be
+    those of several processes.
     """
     outputs, masks = [], []
     for batch in batches:
         outputs.append(function(state, batch))
         masks.append(batch["mask"])
-    real = [np.asarray(mask) > 0 for mask in jax.device_get(masks)]
-    parts = jax.device_get(outputs)
+    real = [np.asarray(mask) > 0 for mask in fetch(masks)]
+    parts = fetch(outputs)
     return jax.tree.map(
         lambda *leaves: np.concatenate(
             [leaf[keep] for leaf, keep in zip(leaves, real, strict=True)]

@@ -93,6 +93,7 @@ def fit(
     save_every: int = 0,
     watch: Watch | None = None,
     interrupted: Callable[[], bool] = lambda: False,
+    agree: Callable[[bool], bool] | None = None,
 ) -> Fitted:
     """Train for ``steps`` steps, or until patience runs out.
 
@@ -115,6 +116,9 @@ def fit(
         save is a while ago. An improvement and the end are always saved.
       watch: functions told of what happens.
       interrupted: asked between dispatches; true saves and returns.
+      agree: where several processes train together, whether any of them says so. All
+        see the same metrics, but at times of their own; nothing that they must do
+        alike may hang on a clock, or on who reads first.
 
     Raises:
       ValueError: when the checkpoints hold a state of another structure.
@@ -134,6 +138,7 @@ def fit(
         save_every=save_every,
         watch=watch or Watch(),
         interrupted=interrupted,
+        agree=agree,
     )
     run = _train(plan, _begin(plan, state))
     return Fitted(run.state, _best(plan, run), run.progress, run.status, run.at)
@@ -180,6 +185,7 @@ class _Plan:
     save_every: int
     watch: Watch
     interrupted: Callable[[], bool]
+    agree: Callable[[bool], bool] | None
 
 
 class _Now(NamedTuple):
@@ -194,6 +200,7 @@ class _Now(NamedTuple):
     status: str
     read_at: float
     saved_at: float
+    nonfinite: bool = False  # among the metrics read
 
 
 def _begin(plan: _Plan, state: PyTree) -> _Now:
@@ -218,7 +225,10 @@ def _due(at: int, every: int, steps: int) -> bool:
 
 def _overdue(plan: _Plan, run: _Now) -> bool:
     """When to save is a matter of time alone: it changes no result."""
-    return not plan.save_every and time.perf_counter() - run.saved_at > SAVE_SECONDS
+    if plan.save_every:
+        return False
+    late = time.perf_counter() - run.saved_at > SAVE_SECONDS
+    return late if plan.agree is None else plan.agree(late)
 
 
 def _saving(plan: _Plan, at: int) -> bool:
@@ -261,13 +271,16 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
     ]
     steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
     totals = measure.accumulate(run.totals, steps)
+    nonfinite = run.nonfinite or plan.judge.failed(steps)
     status = run.status
-    if plan.judge.failed(steps):
+    if nonfinite and (everything or plan.agree is None):
         status = "failed"
     last = jax.tree.map(lambda x: x[-1:], steps)
     plan.watch.block(ready[-1][0], measure.read(measure.accumulate(None, last)))
     rest = () if everything else run.pending[-1:]
-    return run._replace(totals=totals, pending=rest, status=status, read_at=now)
+    return run._replace(
+        totals=totals, pending=rest, status=status, read_at=now, nonfinite=nonfinite
+    )
 
 
 def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:

@@ -79,14 +79,21 @@ def make_step(
         metrics = {**metrics, **extra, "gradient_norm": value(norm)}
         if "learning_rate" in hyper:
             metrics["learning_rate"] = value(hyper["learning_rate"])
-        if on_nonfinite != "ignore":
-            finite = jnp.isfinite(metrics["loss"].total) & jnp.isfinite(norm)
-            new = _keep_if(finite, new, state)
-            name = "nonfinite" if on_nonfinite == "stop" else "skipped"
-            metrics[name] = value(1.0 - finite.astype(jnp.float32))
-        return new, metrics
+        finite = jnp.isfinite(metrics["loss"].total) & jnp.isfinite(norm)
+        return guarded(on_nonfinite, finite, new, state, metrics)
 
     return step
+
+
+def guarded(
+    on_nonfinite: str, finite: Array, new: State, old: State, metrics: Metrics
+) -> tuple[State, Metrics]:
+    """State and metrics of a step, by the rule for one that is not finite."""
+    if on_nonfinite == "ignore":
+        return new, metrics
+    name = "nonfinite" if on_nonfinite == "stop" else "skipped"
+    told = value(1.0 - finite.astype(jnp.float32))
+    return _keep_if(finite, new, old), {**metrics, name: told}
 
 
 def _updated(
@@ -105,7 +112,7 @@ def _updated(
         step=state.step + 1,
         params=params,
         opt_state=opt_state,
-        ema=_moving_average(state, hyper, params),
+        ema=moving_average(state, hyper, params),
     )
 
 
@@ -185,17 +192,6 @@ def _accumulate(
     parts: int,
 ) -> tuple[PyTree, tuple[Array, PyTree, Metrics]]:
     """Sum ``gradient`` over microbatches; the model state runs through them."""
-    count = size(batch)
-    if count % parts:
-        raise ValueError(
-            f"a device's {count} examples do not divide into {parts} microbatches: "
-            "choose a batch size that is a multiple of devices times accumulate_steps."
-        )
-
-    def cut(x: Array) -> Array:
-        # Microbatch i takes examples i, i + parts, ...: of a sharded batch every
-        # device then keeps its own examples, and nothing is sent.
-        return jnp.swapaxes(x.reshape(count // parts, parts, *x.shape[1:]), 0, 1)
 
     def body(carry: Any, part: Batch) -> Any:
         sums, model_state = carry
@@ -203,21 +199,51 @@ def _accumulate(
         sums = jax.tree.map(jnp.add, sums, (grads, part_count, metrics))
         return (sums, model_state), None
 
-    microbatches = jax.tree.map(cut, dict(batch))
-    first = jax.tree.map(lambda x: x[0], microbatches)
+    stacked = microbatches(batch, parts, "accumulate_steps")
+    first = jax.tree.map(lambda x: x[0], stacked)
     shapes = jax.eval_shape(gradient, model_state, first)
     grads, (part_count, _, metrics) = jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), shapes
     )
-    # A convolution in a CPU loop runs ten times slower (jax-ml/jax#12868).
-    unroll = jax.default_backend() == "cpu" and parts <= 8
-    ((grads, total, metrics), model_state), _ = jax.lax.scan(
-        body,
-        ((grads, part_count, metrics), model_state),
-        microbatches,
-        unroll=unroll or 1,
+    ((grads, total, metrics), model_state), _ = one_after_another(
+        body, ((grads, part_count, metrics), model_state), stacked, parts
     )
     return grads, (total, model_state, metrics)
+
+
+def microbatches(batch: Batch, parts: int, name: str) -> Batch:
+    """The batch cut into parts [parts, batch / parts, ...].
+
+    Raises:
+      ValueError: it does not divide; ``name`` is the setting that says how many.
+    """
+    count = size(batch)
+    if count % parts:
+        raise ValueError(
+            f"a device's {count} examples do not divide into {parts} microbatches: "
+            f"choose a batch size that is a multiple of devices times {name}."
+        )
+
+    def cut(x: Array) -> Array:
+        # Microbatch i takes examples i, i + parts, ...: of a sharded batch every
+        # device then keeps its own examples, and nothing is sent.
+        return jnp.swapaxes(x.reshape(count // parts, parts, *x.shape[1:]), 0, 1)
+
+    return jax.tree.map(cut, dict(batch))
+
+
+def one_after_another(
+    body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, stacked: Any, parts: int
+) -> tuple[Any, Any]:
+    """``jax.lax.scan`` of ``body`` over ``parts``; on a CPU written out where they are
+    few, since a convolution in a loop runs ten times slower (jax-ml/jax#12868)."""
+    if jax.default_backend() != "cpu" or parts > 8:
+        return jax.lax.scan(body, carry, stacked)
+    rows = []
+    for number in range(parts):
+        carry, row = body(carry, jax.tree.map(lambda x, n=number: x[n], stacked))
+        rows.append(row)
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
 
 
 def _mean_over_devices(tree: PyTree) -> PyTree:
@@ -270,7 +296,7 @@ def _without(tree: PyTree, frozen: PyTree | None) -> PyTree:
     return jax.tree.map(lambda x, f: jnp.zeros_like(x) if f else x, tree, frozen)
 
 
-def _moving_average(
+def moving_average(
     state: State, hyper: Mapping[str, Array], params: PyTree
 ) -> PyTree | None:
     """Exponential moving average; the decay grows with the step as

@@ -27,10 +27,12 @@ class Findings:
       metrics: name to value.
       pictures: file name (``confusion_matrix.png``) to the function drawing it, or
         (``translations.txt``) to a text.
+      notes: lines that nobody should miss; printed with the result, and in the report.
     """
 
     metrics: Figures
     pictures: Shown
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Plan:
       rule: what is best, and when to stop.
       seed: of the order of the examples, and of the state.
       parallel: name of a placement.
+      mesh: of devices, such as "data:4,model:2"; empty: all split the batch.
       steps_per_call: steps a dispatch; 0 decides by backend and model.
       evaluation_batch: examples of a batch that is only measured; more than a small
         training batch, which would spend more on dispatching than on computing.
@@ -92,6 +95,7 @@ class Plan:
     rule: Rule
     seed: int = 0
     parallel: str = "auto"
+    mesh: str = ""
     steps_per_call: int = 0
     evaluation_batch: int = 256
 

@@ -176,3 +176,11 @@ def test_what_cannot_be_fed_is_refused(batch, seed, message):
 def test_an_evaluation_batch_below_1_is_refused():
     with pytest.raises(ValueError, match="batch_size=0 is not allowed"):
         data.evaluation_feed(_source(), 0)
+
+
+def test_evaluation_tells_each_examples_place_whatever_the_batches():
+    for size in (5, 23, 40):
+        batches = list(data.evaluation_feed(_source(), size))
+        places = np.concatenate([b["position"] for b in batches])
+        real = np.concatenate([b["mask"] for b in batches]) > 0
+        assert places[real].tolist() == list(range(23))

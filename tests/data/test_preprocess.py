@@ -98,3 +98,12 @@ def test_large_examples_are_sampled_less():
     assert preprocess._sample_size(60_000, 28 * 28) == 50_000
     assert preprocess._sample_size(10**6, 224 * 224 * 3) == 1_328
     assert preprocess._sample_size(300, 10**9) == 300
+
+
+def test_pixels_are_brought_to_the_unit_scale_and_back():
+    scale = preprocess.unit_scale(3, 16.0)
+    stored = np.arange(51, dtype=np.uint8).reshape(17, 1, 3) % 17
+    unit = scale.apply(stored)
+    np.testing.assert_allclose(unit, stored / 16.0, rtol=1e-6)
+    np.testing.assert_allclose(scale.invert(unit), stored, rtol=1e-6)
+    assert preprocess.from_json(json.loads(json.dumps(scale.to_json()))) == scale

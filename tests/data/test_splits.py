@@ -110,6 +110,13 @@ def test_every_example_validates_once(size, k, seed):
         assert abs(len(validation) - size / k) < 1
 
 
+def test_folds_share_the_classes_evenly():
+    labels = np.repeat([0, 1], [30, 10])
+    for train, held_out in kfold(40, 5, 0, labels):
+        assert np.bincount(labels[held_out]).tolist() == [6, 2]
+        assert np.bincount(labels[train]).tolist() == [24, 8]
+
+
 @pytest.mark.parametrize("k", [0, 1, 11])
 def test_folds_beyond_the_examples_are_refused(k):
     with pytest.raises(ValueError, match="allowed are 2 to 10 folds"):

@@ -11,38 +11,22 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import image_classification, saved
+from experiments import saved
 from jaxdl.runs.folder import RunFolder, read_json
 from jaxdl.runs.machine import Machine
 from jaxdl.train.checkpoints import Checkpoints
 from jaxdl.train.progress import start
+from tests.experiments.drills import CASES
 from tests.experiments.shared import ROOT
 
 pytestmark = pytest.mark.slow
 
-# Dropout, augmentation, a moving average and a schedule: all that could go astray.
-# Saving every 3 of 240 steps has most kills fall into or beside a save.
-FLAGS = (
-    "--model=mlp",
-    "--max_steps=240",
-    "--epochs=0",
-    "--batch_size=32",
-    "--evaluate_every=10",
-    "--save_every=3",
-    "--dropout=0.3",
-    "--ema_decay=0.9",
-    "--optimizer=adamw",
-    "--weight_decay=0.01",
-    "--augment=shift=1",
-    "--monitor=loss",
-)
 
-
-def begin(folder, *more):
+def begin(folder, experiment):
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "experiments.image_classification"),
-            *(*FLAGS, *more, f"--workdir={folder}"),
+            *(sys.executable, "-m", f"experiments.{experiment}"),
+            *(*CASES[experiment], f"--workdir={folder}"),
         ],
         cwd=ROOT,
         env=dict(os.environ),
@@ -52,9 +36,9 @@ def begin(folder, *more):
     )
 
 
-def finish(folder, *more):
+def finish(folder, experiment):
     """Runs until the end."""
-    done = begin(folder, *more)
+    done = begin(folder, experiment)
     out, err = done.communicate(timeout=300)
     assert done.returncode == 0, err
     assert "Traceback" not in err
@@ -75,8 +59,9 @@ def grown(folder, process, before):
 def states(folder):
     """Every array of the newest and the best checkpoint, with the progress."""
     place = RunFolder(folder)
-    settings = saved.settings_of(place, image_classification.Settings)
-    machine = Machine.of(*image_classification.build(settings))
+    experiment = saved.experiment_of(place)
+    settings = saved.settings_of(place, experiment.Settings)
+    machine = Machine.of(*experiment.build(settings))
     state = machine.state()
     progress = start(machine.plan.rule, state)
     with Checkpoints(place.states) as checkpoints:
@@ -93,6 +78,11 @@ def as_numbers(leaf):
     return leaf
 
 
+def samples(folder):
+    """What the states showed as they learned: name to bytes."""
+    return {path.name: path.read_bytes() for path in (folder / "samples").glob("*")}
+
+
 def check_equal(folder, other):
     assert (folder / "metrics.jsonl").read_bytes() == (
         other / "metrics.jsonl"
@@ -105,47 +95,55 @@ def check_equal(folder, other):
         assert leaf.dtype == expected.dtype
         assert leaf.tobytes() == expected.tobytes()
     ends = [read_json(RunFolder(f).summary) for f in (folder, other)]
+    assert samples(folder) == samples(other)
     for name in ("status", "step", "best_step", "monitor", "metrics", "baselines"):
         assert ends[0][name] == ends[1][name]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """The run that nothing stops."""
+def whole(request, tmp_path_factory):
+    """(experiment, folder): the run that nothing stops."""
     folder = tmp_path_factory.mktemp("whole") / "run"
-    finish(folder)
-    return folder
+    finish(folder, request.param)
+    return request.param, folder
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_run_killed_at_random_moments_ends_with_the_same_bits(whole, tmp_path, seed):
-    draw = random.Random(seed)
+def kill(folder, experiment, draw, at_any_moment=False):
+    """Begins, kills while training (or at any moment); whether it came in time."""
+    path = folder / "metrics.jsonl"
+    before = path.stat().st_size if path.is_file() else 0
+    process = begin(folder, experiment)
+    if at_any_moment:  # loading and compiling included
+        time.sleep(draw.uniform(0.5, 6.0))
+    else:
+        grown(folder, process, before)
+        time.sleep(draw.uniform(0.0, 0.5))
+    process.kill()
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("whole", CASES, indirect=True)
+def test_a_run_killed_at_random_moments_ends_with_the_same_bits(whole, tmp_path):
+    experiment, expected = whole
+    draw = random.Random(experiment)
     folder = tmp_path / "run"
-    killed, reached = 0, []
-    for attempt in range(4):
-        path = folder / "metrics.jsonl"
-        before = path.stat().st_size if path.is_file() else 0
-        process = begin(folder)
-        if attempt == 3:  # at any moment, loading and compiling included
-            time.sleep(draw.uniform(0.5, 6.0))
-        else:
-            grown(folder, process, before)
-            time.sleep(draw.uniform(0.0, 0.5))
-        process.kill()
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
-        reached.append(max(Checkpoints(folder / "states").steps(), default=-1))
-    assert killed >= 3, reached
-    assert 0 < min(r for r in reached[:3]) < 240, reached
-    finish(folder)
-    check_equal(folder, whole)
+    killed = [kill(folder, experiment, draw) for _ in range(2)]
+    assert any(killed), "the run was over before it could be killed"
+    reached = max(Checkpoints(folder / "states").steps(), default=-1)
+    assert reached > 0
+    kill(folder, experiment, draw, at_any_moment=True)
+    finish(folder, experiment)
+    check_equal(folder, expected)
 
 
+@pytest.mark.parametrize("whole", ["image_classification"], indirect=True)
 def test_a_run_asked_to_stop_says_how_to_go_on_and_ends_with_the_same_bits(
     whole, tmp_path
 ):
+    experiment, expected = whole
     folder = tmp_path / "run"
-    process = begin(folder)
+    process = begin(folder, experiment)
     grown(folder, process, 0)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
@@ -160,4 +158,4 @@ def test_a_run_asked_to_stop_says_how_to_go_on_and_ends_with_the_same_bits(
         [sys.executable, *said[1:]], cwd=ROOT, capture_output=True, text=True
     )
     assert resumed.returncode == 0, resumed.stderr
-    check_equal(folder, whole)
+    check_equal(folder, expected)

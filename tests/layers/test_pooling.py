@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
-from jaxdl.layers import avg_pool, global_avg_pool, max_pool
+from jaxdl.layers import (
+    avg_pool,
+    global_avg_pool,
+    masked_max,
+    masked_max_pool,
+    masked_mean,
+    max_pool,
+)
 
 windows = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -112,3 +119,52 @@ def test_global_average_is_the_mean_whatever_the_place():
 def test_a_window_too_large_is_one_clear_line():
     with pytest.raises(ValueError, match=r"\(5, 5\) does not fit .*\(4, 4\)"):
         max_pool(jnp.zeros((1, 4, 4, 1)), 5)
+
+
+class TestMaskedPooling:
+    X = np.random.default_rng(1).normal(size=(3, 7, 2)).astype(np.float32) - 3
+    VALID = np.arange(7) < np.array([7, 4, 0])[:, None]
+
+    def test_over_the_valid_steps(self):
+        mean, largest = masked_mean(self.X, self.VALID), masked_max(self.X, self.VALID)
+        for row, length in ((0, 7), (1, 4)):
+            kept = self.X[row, :length]
+            np.testing.assert_allclose(mean[row], kept.mean(0), rtol=1e-6)
+            np.testing.assert_array_equal(largest[row], kept.max(0))
+        np.testing.assert_array_equal(mean[2], 0.0)
+        np.testing.assert_array_equal(largest[2], 0.0)
+
+    def test_none_means_that_all_are_valid(self):
+        every = np.ones((3, 7), bool)
+        for pool in (masked_mean, masked_max):
+            np.testing.assert_allclose(
+                pool(jnp.asarray(self.X), None), pool(self.X, every), rtol=1e-6
+            )
+        pooled, valid = masked_max_pool(jnp.asarray(self.X), None, 3)
+        assert valid is None
+        np.testing.assert_array_equal(pooled, masked_max_pool(self.X, every, 3)[0])
+
+    def test_windows_without_a_valid_step_are_padding(self):
+        pooled, valid = masked_max_pool(self.X, self.VALID, 2)
+        expected = [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]]
+        np.testing.assert_array_equal(valid, np.array(expected, bool))
+        np.testing.assert_array_equal(pooled[0, :3], max_pool(self.X[:1], 2)[0])
+        np.testing.assert_array_equal(pooled[1, :2], max_pool(self.X[1:2], 2)[0, :2])
+        np.testing.assert_array_equal(np.asarray(pooled)[~np.asarray(valid)], 0.0)
+
+    def test_gradients_are_finite_and_reach_valid_steps_alone(self):
+        def total(x):
+            pooled, _ = masked_max_pool(x, self.VALID, 2)
+            return sum(
+                jnp.sum(part)
+                for part in (
+                    pooled,
+                    masked_max(x, self.VALID),
+                    masked_mean(x, self.VALID),
+                )
+            )
+
+        gradient = np.asarray(jax.grad(total)(jnp.asarray(self.X)))
+        assert np.all(np.isfinite(gradient))
+        np.testing.assert_array_equal(gradient[~self.VALID], 0.0)
+        assert np.all(gradient[self.VALID] > 0)

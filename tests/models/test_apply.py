@@ -10,7 +10,8 @@ from flax import linen as nn
 
 from jaxdl.batch import Context
 from jaxdl.layers import BatchNorm, Dropout
-from jaxdl.models import forward, init
+from jaxdl.models import example, forward, init
+from jaxdl.models.apply import in_batches
 
 KEY = jax.random.key(0)
 X = jax.random.normal(KEY, (4, 6))
@@ -100,3 +101,49 @@ def test_initial_parameters_need_shapes_and_one_key_alone():
     same, _ = init(Ours(), KEY, X)
     jax.tree.map(np.testing.assert_array_equal, params, same)
     np.testing.assert_array_equal(state["batch_stats"]["BatchNorm_0"]["mean"], 0.0)
+
+
+def test_an_example_of_a_spec_and_of_several_by_name():
+    one = example({"shape": [3, 2], "dtype": "int32"})
+    assert (one.shape, one.dtype) == ((1, 3, 2), jnp.int32)
+    several = example(
+        {"source": {"shape": [4]}, "target": {"shape": [], "dtype": "int8"}}
+    )
+    assert several["source"].dtype == jnp.float32
+    assert several["target"].shape == (1,)
+    for broken in ({}, {"source": {}}):
+        with pytest.raises(ValueError, match="empty"):
+            example(broken)
+
+
+def test_any_method_of_a_module_runs_in_the_same_form():
+    class Halves(nn.Module):
+        @nn.compact
+        def __call__(self, x, context: Context = TRAINING):
+            return nn.Dense(2)(x)
+
+        def double(self, x, context: Context):
+            return 2 * self(x) if context.training else self(x)
+
+    params, _ = init(Halves(), KEY, X)
+    once, _ = forward(Halves())(params, {}, X, Context(), None)
+    same, _ = forward(Halves(), "double")(params, {}, X, Context(), None)
+    twice, state = forward(Halves(), "double")(params, {}, X, TRAINING, KEY)
+    np.testing.assert_array_equal(same, once)
+    np.testing.assert_array_equal(twice, 2 * once)
+    assert state == {}
+
+
+@pytest.mark.parametrize("rows", [1, 6, 7, 13])
+def test_rows_in_batches_are_the_rows_at_once(rows):
+    values = np.random.default_rng(0).normal(size=(rows, 2))
+    sizes = []
+
+    def function(part):
+        sizes.append(len(part))
+        return {"sum": part.sum(1), "pair": (part, 2 * part)}
+
+    found = in_batches(function, values, 6)
+    np.testing.assert_array_equal(found["sum"], values.sum(1))
+    np.testing.assert_array_equal(found["pair"][1], 2 * values)
+    assert set(sizes) == {min(rows, 6)}

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxdl.models import MODELS, create
+from jaxdl.models import IMAGE_MODELS, create
 
 KEY = jax.random.key(0)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_every_model_is_made_from_its_name_and_json(name):
+@pytest.mark.parametrize("name", IMAGE_MODELS)
+def test_every_image_model_is_made_from_its_name_and_json(name):
     arguments = json.loads(json.dumps({"classes": 5, "dtype": "bfloat16"}))
     model = create(name, **arguments)
     logits, variables = jax.eval_shape(

@@ -5,21 +5,34 @@ import subprocess
 import sys
 from pathlib import Path
 
-CHECKS = Path(__file__).with_name("on_eight_devices.py")
+import pytest
+
+HERE = Path(__file__).parent
 
 
-def test_every_way_equals_plain_jit_on_eight_virtual_devices():
+def run_on_eight(*names):
+    """Runs files of checks in a process with eight virtual devices."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
     }
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-o", "addopts=", str(CHECKS)],
+        [sys.executable, "-m", "pytest", "-o", "addopts="]
+        + [str(HERE / name) for name in names],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
     assert " passed" in result.stdout
+
+
+def test_every_way_equals_plain_jit_on_eight_virtual_devices():
+    run_on_eight("on_eight_devices.py", "own_steps.py")
+
+
+@pytest.mark.slow
+def test_every_family_trains_alike_in_every_way():
+    run_on_eight("every_family.py")

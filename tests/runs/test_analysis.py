@@ -31,3 +31,16 @@ def test_nan_is_worst_of_all_and_jax_arrays_will_do():
 def test_misclassified_are_those_whose_largest_is_another():
     p = np.array([[0.6, 0.4], [0.4, 0.6], [0.3, 0.7]])
     assert analysis.misclassified(p, np.array([0, 0, 1])).tolist() == [1]
+
+
+def test_nearest_neighbours_know_the_class_where_classes_lie_apart():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 40)
+    points = rng.normal(scale=0.1, size=(40, 2)) + classes[:, None]
+    shares = [
+        analysis.knn_accuracy(points[:30], classes[:30], points[30:], targets)
+        for targets in (classes[30:], (classes[30:] + 1) % 3)
+    ]
+    assert shares == [1.0, 0.0]
+    # Fewer examples than neighbours: all of them are asked.
+    assert analysis.knn_accuracy(points[:1], classes[:1], points[:1], classes[:1]) == 1

@@ -1,0 +1,93 @@
+"""Running a comparison of networks: what its commands do alike."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from jaxdl import runs
+from jaxdl.runs import comparison, environment, screen
+from jaxdl.runs.flagfile import write_flagfile
+from jaxdl.runs.folder import (
+    RunFolder,
+    create,
+    default_workdir,
+    jsonable,
+    lock,
+    write_json,
+    write_text,
+)
+
+# Told of each thing done, in a line.
+Say = Callable[[str], None]
+# A repeated comparison is a new one, in a folder of its own.
+NOT_KEPT = ("workdir", "json", "traceback")
+
+
+class Found(Protocol):
+    """What a comparison gives."""
+
+    def tables(self) -> Sequence[comparison.Table]:
+        """What is printed."""
+
+    def to_json(self) -> Mapping[str, Any]:
+        """All numbers."""
+
+    def draw(self, folder: RunFolder) -> Mapping[str, str]:
+        """Draw ``plots/``; file name to caption."""
+
+
+def run(name: str, settings: Any, build: Callable[[], Callable[[Say], Found]]) -> int:
+    """Compare, print the tables, leave a folder with all of it; the exit code.
+
+    Args:
+      name: of the experiment.
+      settings: a dataclass with ``workdir`` and ``json``.
+      build: what takes time and writes nothing, once the settings are known to be
+        sound.
+
+    Raises:
+      ValueError, OSError: in one line, for a setting that cannot be used.
+    """
+    runs.prepare()
+    to = screen.console(json=settings.json)
+
+    def say(line: str) -> None:
+        to.print(line, soft_wrap=True)
+
+    began = time.perf_counter()
+    compare = build()
+    folder = create(settings.workdir or default_workdir(name))
+    if folder.holds_run():
+        raise ValueError(f"{folder.path} holds a run already: give another --workdir.")
+    with lock(folder):
+        _describe(name, folder, settings)
+        found = compare(say)
+        seconds = time.perf_counter() - began
+        result = {
+            "experiment": name,
+            "settings": dataclasses.asdict(settings),
+            "wall_seconds": round(seconds, 1),
+            **found.to_json(),
+        }
+        text = comparison.markdown(found.tables())
+        write_json(folder.path / "comparison.json", result)
+        write_text(folder.path / "comparison.md", f"{text}\n")
+        captions = found.draw(folder)
+        comparison.write_page(
+            folder, name, found.tables(), captions, dataclasses.asdict(settings)
+        )
+    say(f"\n{text}\n\n{seconds:.0f} s; report {folder.report}")
+    if settings.json:
+        print(json.dumps(jsonable({**result, "report": str(folder.report)})))
+    return 0
+
+
+def _describe(name: str, folder: RunFolder, settings: Any) -> None:
+    """Write what is compared, before the first step."""
+    about = environment.environment()
+    write_json(folder.environment, {"experiment": name, **about})
+    kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in NOT_KEPT}
+    comment = f"python -m experiments.{name} --flagfile=THIS_FILE"
+    write_flagfile(folder.flags, kept, comment)

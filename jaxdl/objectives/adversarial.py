@@ -1,0 +1,239 @@
+"""The two objectives of a generative adversarial network, one a player.
+
+Goodfellow et al., "Generative adversarial nets", 2014. The discriminator scores
+images, high for real ones; the generator makes images of noise that score high.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+from jaxdl.batch import Batch, Context, context, example_keys, mask_of
+from jaxdl.metrics import Mean
+from jaxdl.objectives import losses
+from jaxdl.objectives.supervised import (
+    Forward,
+    Hyper,
+    ModelState,
+    Objective,
+    Params,
+    Prepare,
+    Result,
+    without_padding,
+)
+
+Scores = Float[Array, " batch"]
+Images = Float[Array, "batch height width channels"]
+# draw(keys [batch]) -> latents [batch, latents]
+Draw = Callable[[Key[Array, " batch"]], Float[Array, "batch latents"]]
+
+# Which draw a key is for; folded into it, so that uses never share one.
+PREPARE, LATENTS, REAL, GENERATED, PENALTY, LABELS = range(6)
+
+
+class Game(NamedTuple):
+    """What the players minimise, an image at a time.
+
+    Attributes:
+      real: (scores of real images, noise of their labels in [0, 1)).
+      generated: likewise of generated ones.
+      generator: (scores of generated images).
+      labelled: whether there are labels that noise could be on.
+    """
+
+    real: Callable[[Scores, Scores], Scores]
+    generated: Callable[[Scores, Scores], Scores]
+    generator: Callable[[Scores], Scores]
+    labelled: bool
+
+
+GAMES: dict[str, Game] = {
+    # Goodfellow et al. 2014, sec. 3; sigmoid cross-entropy with the labels 1 and 0.
+    "non_saturating": Game(
+        real=lambda scores, noise: jax.nn.softplus(-scores) + noise * scores,
+        generated=lambda scores, noise: jax.nn.softplus(scores) - noise * scores,
+        generator=lambda scores: jax.nn.softplus(-scores),
+        labelled=True,
+    ),
+    # Mao et al. 2017, eq. 9.
+    "least_squares": Game(
+        real=lambda scores, noise: 0.5 * jnp.square(scores - (1 - noise)),
+        generated=lambda scores, noise: 0.5 * jnp.square(scores - noise),
+        generator=lambda scores: 0.5 * jnp.square(scores - 1),
+        labelled=True,
+    ),
+    # Lim and Ye 2017; Miyato et al. 2018, eq. 16 and 17.
+    "hinge": Game(
+        real=lambda scores, _: jax.nn.relu(1 - scores),
+        generated=lambda scores, _: jax.nn.relu(1 + scores),
+        generator=lambda scores: -scores,
+        labelled=False,
+    ),
+    # Arjovsky et al. 2017; with a penalty weight above 0, Gulrajani et al. 2017.
+    "wasserstein": Game(
+        real=lambda scores, _: -scores,
+        generated=lambda scores, _: scores,
+        generator=lambda scores: -scores,
+        labelled=False,
+    ),
+}
+
+
+class Players(NamedTuple):
+    """An objective each. Both take the parameters of both, under these names."""
+
+    generator: Objective
+    discriminator: Objective
+
+
+def generated(
+    generate: Forward,
+    draw: Draw,
+    params: Params,
+    model_state: ModelState,
+    about: Context,
+    key: Key[Array, ""],
+) -> tuple[Images, ModelState]:
+    """An image an example, of latents drawn by its position."""
+    latents = draw(_keys(key, LATENTS, about))
+    return generate(params, model_state, latents, about, None)
+
+
+def adversarial(
+    generate: Forward,
+    discriminate: Forward,
+    draw: Draw,
+    *,
+    loss: str = "non_saturating",
+    prepare: Prepare | None = None,
+) -> Players:
+    """The objectives of both players.
+
+    Numbers of ``hyper``, each left out where there is none: ``label_noise``, the most
+    that is drawn uniformly to move labels towards each other (real 1 - u, generated
+    u); ``gradient_penalty``, the weight of (|slope| - 1)^2 at a random place between
+    each real and a generated image (Gulrajani et al. 2017, eq. 3), in training;
+    ``dropout``. Each player's model state is changed by its own objective alone.
+
+    Metrics: ``generator_loss`` or ``discriminator_loss``.
+
+    Args:
+      generate: ``forward(model, "generate")``: latents to images.
+      discriminate: ``forward(model, "discriminate")``: images to scores [batch].
+      draw: keys of examples to latents.
+      loss: a name of ``GAMES``.
+      prepare: prepare(batch, key, training) -> batch, inside the step.
+
+    Raises:
+      ValueError: an unknown loss.
+    """
+    if loss not in GAMES:
+        raise ValueError(f"unknown loss {loss!r}: give one of {', '.join(GAMES)}")
+    game = GAMES[loss]
+    make = partial(generated, generate, draw)
+
+    def generator(
+        params: Params,
+        model_state: ModelState,
+        hyper: Hyper,
+        batch: Batch,
+        key: Any,
+        training: bool,
+    ) -> Result:
+        about = context(batch, hyper, training)
+        images, after = make(params, model_state, about, key)
+        key = jax.random.fold_in(key, GENERATED)
+        scores, _ = discriminate(params, model_state, images, about, key)
+        pair = losses.total(game.generator(scores), mask_of(batch))
+        state = _changed_by("generator", model_state, after)
+        return pair, (state, {"generator_loss": Mean(*pair)})
+
+    def discriminator(
+        params: Params,
+        model_state: ModelState,
+        hyper: Hyper,
+        batch: Batch,
+        key: Any,
+        training: bool,
+    ) -> Result:
+        batch = without_padding(batch)
+        if prepare is not None:
+            batch = without_padding(
+                prepare(batch, jax.random.fold_in(key, PREPARE), training)
+            )
+        real, about = batch["inputs"], context(batch, hyper, training)
+        images, _ = make(params, model_state, about, key)
+        noise = hyper.get("label_noise", 0.0) if training else 0.0
+        costs, state = [], model_state
+        for cost, seen, use in (
+            (game.real, real, REAL),
+            (game.generated, images, GENERATED),
+        ):
+            scores, state = discriminate(
+                params, state, seen, about, jax.random.fold_in(key, use)
+            )
+            costs.append(cost(scores, noise * _uniform(key, LABELS + use, about)))
+        if training and "gradient_penalty" in hyper:
+            place = _uniform(key, PENALTY, about)
+            slope = partial(_slope, discriminate, params, state, about)
+            penalty = jnp.square(slope(_between(real, images, place)) - 1)
+            costs.append(hyper["gradient_penalty"] * penalty)
+        pair = losses.total(jnp.sum(jnp.stack(costs), axis=0), mask_of(batch))
+        state = _changed_by("discriminator", model_state, state)
+        return pair, (state, {"discriminator_loss": Mean(*pair)})
+
+    return Players(generator, discriminator)
+
+
+def _changed_by(player: str, before: ModelState, after: ModelState) -> ModelState:
+    """The model state with what belongs to the player as it is after."""
+    return {
+        name: {
+            key: after[name][key] if key == player else value
+            for key, value in collection.items()
+        }
+        for name, collection in before.items()
+    }
+
+
+def _keys(key: Key[Array, ""], use: int, about: Context) -> Key[Array, " batch"]:
+    """A key an example, of one use."""
+    assert about.position is not None
+    return example_keys(jax.random.fold_in(key, use), about.position)
+
+
+def _uniform(key: Key[Array, ""], use: int, about: Context) -> Scores:
+    """A number in [0, 1) an example."""
+    return jax.vmap(jax.random.uniform)(_keys(key, use, about))
+
+
+def _between(real: Images, images: Images, place: Scores) -> Images:
+    """Images on the lines from generated (at 0) to real ones (at 1)."""
+    place = place.reshape(-1, *(1,) * (real.ndim - 1))
+    return place * real + (1 - place) * images
+
+
+def _slope(
+    discriminate: Forward,
+    params: Params,
+    model_state: ModelState,
+    about: Context,
+    images: Images,
+) -> Scores:
+    """The norm of each score's gradient by its image.
+
+    Without dropout, with which it would be the slope of another network each time.
+    """
+    quiet = about.replace(training=False)
+
+    def score(images: Images) -> Scores:
+        return jnp.sum(discriminate(params, model_state, images, quiet, None)[0])
+
+    squares = jnp.square(jax.grad(score)(images))
+    total = jnp.sum(squares, axis=tuple(range(1, images.ndim)))
+    # The root of 0 has no slope.
+    return jnp.sqrt(jnp.maximum(total, 1e-12))

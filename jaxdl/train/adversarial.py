@@ -1,0 +1,205 @@
+"""The step of two players: the discriminator's updates, then the generator's.
+
+Both are the step of ``make_step`` over one player's parameters, the other's held
+fixed, so that all of its options and ways of running hold for the pair.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+
+from jaxdl.batch import Batch, positions
+from jaxdl.metrics import Mean, value
+from jaxdl.train.evaluation import EVALUATION_SEED, Evaluation
+from jaxdl.train.state import State, create_state, evaluation_params
+from jaxdl.train.step import (
+    Metrics,
+    Objective,
+    Step,
+    guarded,
+    make_step,
+    microbatches,
+    moving_average,
+    one_after_another,
+    scheduled,
+)
+
+PLAYERS = ("generator", "discriminator")
+
+
+class AdversarialState(State):
+    """The state of two players; ``params`` and ``opt_state`` are dicts of theirs.
+
+    Attributes:
+      classifier: what the samples are measured with; no step changes it, but figures
+        are its own, so that it must come back with the rest.
+    """
+
+    classifier: PyTree = None
+
+
+def create_adversarial_state(
+    params: Mapping[str, PyTree],
+    optimizer: optax.GradientTransformation,
+    model_state: PyTree | None = None,
+    *,
+    classifier: PyTree = None,
+    **options: Any,
+) -> AdversarialState:
+    """The state before the first step; pure.
+
+    Args:
+      params: of both ``PLAYERS``.
+      optimizer: the one that ``make_adversarial_step`` is given; each player has
+        moments of its own.
+      model_state: the model's other collections.
+      classifier: see ``AdversarialState``.
+      **options: ``hyper``, ``seed`` and ``ema_decay`` of ``create_state``.
+    """
+    whole = create_state(params, optax.identity(), model_state, **options)
+    apart = {name: optimizer.init({name: params[name]}) for name in PLAYERS}
+    parts = {**vars(whole), "opt_state": apart, "classifier": classifier}
+    return AdversarialState(**parts)
+
+
+def make_adversarial_step(
+    generator: Objective,
+    discriminator: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    critic_updates: int = 1,
+    on_nonfinite: str = "ignore",
+    **options: Any,
+) -> Step:
+    """One pure step of both players.
+
+    The batch is cut into ``critic_updates`` microbatches. The discriminator is
+    updated on each in turn, with fresh noise; then the generator, once, from as many
+    latents as a microbatch holds. So a step sees every example of its batch once,
+    however many updates it makes.
+
+    Metrics: ``generator_loss``, ``discriminator_loss`` (the mean over its updates),
+    their sum as ``loss``, the norm of both players' gradients together, and the
+    learning rate.
+
+    Args:
+      generator, discriminator: each an objective that takes the parameters of both.
+      optimizer: as of ``make_step``.
+      critic_updates: of the discriminator, to one of the generator; must divide the
+        examples that a device holds.
+      on_nonfinite: as of ``make_step``; one player's trouble undoes the whole step.
+      **options: of ``make_step``, for each player by itself: ``accumulate_steps``,
+        ``clip_norm``, ``penalty``, ``schedules``.
+
+    Raises:
+      ValueError: for an option out of range, here; for a batch that does not
+        divide, when the step is traced.
+    """
+    if critic_updates < 1:
+        raise ValueError(f"critic_updates is {critic_updates}: give 1 or more.")
+    if "freeze" in options:
+        raise ValueError("a player that is frozen is no player: leave freeze out.")
+    make_step(generator, optimizer, on_nonfinite=on_nonfinite, **options)  # checks
+    play = partial(_play, optimizer, options)
+
+    def criticize(state: State, numbered: tuple[Array, Batch]) -> tuple[State, Any]:
+        number, part = numbered
+        return play("discriminator", discriminator, state, part, number)
+
+    def step(state: State, batch: Batch) -> tuple[State, Metrics]:
+        batch = {**batch, "position": positions(batch)}
+        parts = microbatches(batch, critic_updates, "critic_updates")
+        numbered = (jnp.arange(critic_updates), parts)
+        new, tallies = one_after_another(criticize, state, numbered, critic_updates)
+        critic = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), tallies)
+        first = jax.tree.map(lambda leaf: leaf[0], parts)
+        new, maker = play("generator", generator, new, first, critic_updates)
+        hyper = scheduled(state.hyper, options.get("schedules") or {}, state.step)
+        new = new.replace(
+            step=state.step + 1, ema=moving_average(state, hyper, new.params)
+        )
+        metrics, finite = _told([maker, critic])
+        return guarded(on_nonfinite, finite, new, state, metrics)
+
+    return step
+
+
+def _play(
+    optimizer: optax.GradientTransformation,
+    options: Mapping[str, Any],
+    player: str,
+    objective: Objective,
+    state: State,
+    batch: Batch,
+    number: int | Array,
+) -> tuple[State, Metrics]:
+    """One update of one player, the ``number``-th of the step."""
+
+    def own(params: PyTree, *rest: Any) -> Any:
+        return objective({**state.params, **params}, *rest)
+
+    seat = State(
+        step=state.step,
+        params={player: state.params[player]},
+        model_state=state.model_state,
+        opt_state=state.opt_state[player],
+        hyper=state.hyper,
+        key=jax.random.fold_in(state.key, number),
+    )
+    after, metrics = make_step(own, optimizer, **options)(seat, batch)
+    new = state.replace(
+        params={**state.params, **after.params},
+        model_state=after.model_state,
+        opt_state={**state.opt_state, player: after.opt_state},
+    )
+    return new, metrics
+
+
+def _told(players: Sequence[Metrics]) -> tuple[Metrics, Array]:
+    """The metrics of a step, and whether loss and gradients of all are finite."""
+    metrics: Metrics = {}
+    for found in players:
+        metrics |= found
+    losses, norms = (
+        jnp.stack(
+            [
+                found[name].total / jnp.maximum(found[name].count, 1.0)
+                for found in players
+            ]
+        )
+        for name in ("loss", "gradient_norm")
+    )
+    metrics["loss"] = value(jnp.sum(losses))
+    metrics["gradient_norm"] = value(jnp.linalg.norm(norms))
+    return metrics, jnp.all(jnp.isfinite(losses)) & jnp.all(jnp.isfinite(norms))
+
+
+def make_adversarial_evaluation(
+    generator: Objective,
+    discriminator: Objective,
+    measure: Callable[[State, PyTree, Batch, Array], Metrics],
+) -> Evaluation:
+    """``(state, batch) -> metrics``: the losses of both players and their sum, and
+    what ``measure(state, params, batch, key)`` makes of samples, with the moving
+    average of the parameters where the state has one."""
+
+    def evaluation(state: State, batch: Batch) -> Metrics:
+        params, key = evaluation_params(state), jax.random.key(EVALUATION_SEED)
+        batch = {**batch, "position": positions(batch)}
+        metrics = measure(state, params, batch, key)
+        pairs = []
+        for objective in (generator, discriminator):
+            pair, (_, told) = objective(
+                params, state.model_state, state.hyper, batch, key, False
+            )
+            pairs.append(pair)
+            metrics |= told
+        (made, count), (criticized, _) = pairs
+        return {"loss": Mean(made + criticized, count), **metrics}
+
+    return evaluation
