@@ -50,6 +50,12 @@ def evaluate(settings: Settings) -> dict[str, Any]:
       ValueError, OSError: in one line, for a run or data that cannot be used.
     """
     folder = open_folder(settings.run)
+    if folder.members.is_dir():
+        names = ", ".join(sorted(place.name for place in folder.members.iterdir()))
+        raise ValueError(
+            f"{folder.path} holds several runs: give --run={folder.members}/NAME with "
+            f"one of {names}."
+        )
     experiment = saved.experiment_of(folder)
     asked = saved.settings_of(folder, experiment.Settings)
     if settings.data_dir:

@@ -32,6 +32,7 @@ from jaxdl.runs.feature_classifier import (
     check_images,
     train_classifier,
 )
+from jaxdl.runs.machine import quick_compiling
 from jaxdl.train.task import Plan, Task
 
 NAME = "gan"
@@ -197,7 +198,8 @@ def assemble(
         )
 
     def untrained(count: int) -> Any:
-        return samples.samples(gallery, jax.jit(state)(settings.seed), count)
+        create = jax.jit(state, compiler_options=quick_compiling())
+        return samples.samples(gallery, create(settings.seed), count)
 
     task = Task(
         data=data,

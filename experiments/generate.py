@@ -11,6 +11,7 @@ import math
 from experiments import flags, language_model
 from experiments.flags import option
 from jaxdl import runs
+from jaxdl.data.symbols import Symbols
 from jaxdl.runs import language
 
 NAME = "generate"
@@ -41,16 +42,17 @@ def generate(settings: Settings) -> dict[str, str]:
     """
     _check(settings)
     loaded = runs.load(settings.run)
-    if loaded.experiment != language_model.NAME:
+    known = loaded.preprocess
+    if loaded.experiment != language_model.NAME or not isinstance(known, Symbols):
         raise ValueError(
             f"{settings.run} is a run of {loaded.experiment}, which writes no text: "
             f"give one of {language_model.NAME}."
         )
-    prompt = language.check_prompt(settings.prompt, loaded.preprocess)
+    prompt = language.check_prompt(settings.prompt, known)
     (text,) = language.continued(
         loaded.model,
         loaded.params,
-        loaded.preprocess,
+        known,
         prompt,
         settings.length,
         seed=settings.seed,

@@ -47,14 +47,14 @@ class Settings(flags.TrainingSettings):
     tied: bool = option(True, "the embedding is the output layer too")
     remat: bool = option(False, "compute activations twice, to save memory")
     recurrent_dropout: float = option(0.0, "dropout of a recurrent model's state")
-    max_steps: int = option(3000, "steps; 0: epochs", same_run=True)
+    max_steps: int = option(1280, "steps; 0: epochs", same_run=True)
     batch_size: int = option(16, "windows a step, over all devices")
     optimizer: str = option("muon", "adamw, muon, sgd...; a wrong one lists all")
-    learning_rate: float = option(3e-3, "peak learning rate")
+    learning_rate: float = option(6e-3, "peak learning rate")
     schedule: str = option("warmup_cosine", "a wrong one lists all")
     weight_decay: float = option(0.1, "decoupled decay of weights, not biases or norms")
     clip_norm: float = option(1.0, "bound on the gradient's norm; 0: none")
-    evaluate_every: int = option(320, "steps between validation checks")
+    evaluate_every: int = option(256, "steps between validation checks")
     prompt: str = option("", "samples begin with this; empty: as the validation part")
 
 

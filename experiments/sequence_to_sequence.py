@@ -18,7 +18,7 @@ from experiments import common, flags
 from experiments.flags import option
 from jaxdl import models, objectives, runs, train
 from jaxdl.batch import Batch
-from jaxdl.data import pairs
+from jaxdl.data import csv_files, pairs
 from jaxdl.data.drawn_pairs import DRAWN
 from jaxdl.data.utf8 import read_utf8
 from jaxdl.models.apply import forward
@@ -160,38 +160,52 @@ def other_data(settings: Settings, own: Any) -> Any:
 def predict(
     loaded: runs.Loaded, files: Sequence[str | Path], note: Callable[[str], Any] = print
 ) -> list[dict[str, Any]]:
-    """What a run writes from each line of text files, as ``value``; ``index`` counts
-    lines from 0, those that are empty are left out.
+    """What a run writes from each line of text files, or each row of CSV files in the
+    column that the run read (or ``source``).
 
     Args:
       loaded: the run, from ``jaxdl.runs.load``.
-      files: UTF-8 texts, a source a line.
-      note: told of every line with characters that training did not hold.
+      files: UTF-8; empty lines are left out.
+      note: told of every text with characters that training did not hold.
+
+    Returns:
+      A dict a text: ``input`` (the file), ``index`` (of the line or row, from 0),
+      ``source`` and ``value``, which is what was written.
 
     Raises:
       FileNotFoundError, ValueError: in one line, a file that cannot be used.
     """
+    rows: list[dict[str, Any]] = [
+        {"input": str(file), "index": index, "source": text}
+        for file in files
+        for index, text in _sources(loaded, file)
+    ]
     known = loaded.preprocess.source
-    rows: list[dict[str, Any]] = []
-    for file in files:
-        lines = [line.strip() for line in read_utf8(file).splitlines()]
-        if not any(lines):
-            raise ValueError(f"{file} is empty: give a source a line.")
-        for index, line in enumerate(lines):
-            if unknown := known.unknown(line):
-                note(f"{file}, line {index + 1}: training held no {unknown!r}")
-            if len(line) >= known.length:
-                raise ValueError(
-                    f"{file}, line {index + 1} has {len(line)} characters: the run "
-                    f"was trained on at most {known.length - 1}."
-                )
-            if line:
-                rows.append({"input": str(file), "index": index, "source": line})
-    sources = [row["source"] for row in rows]
-    answers = translation.answers(
-        loaded.model, loaded.preprocess, loaded.params, sources
-    )
+    for row in rows:
+        place, text = f"{row['input']}[{row['index']}]", row["source"]
+        if len(text) >= known.length:
+            raise ValueError(
+                f"{place} has {len(text)} characters: the run was trained on at most "
+                f"{known.length - 1}."
+            )
+        if unknown := known.unknown(text):
+            note(f"{place}: training held no {unknown!r}")
+    texts = [row["source"] for row in rows]
+    answers = translation.answers(loaded.model, loaded.preprocess, loaded.params, texts)
     return [{**row, "value": a} for row, a in zip(rows, answers, strict=True)]
+
+
+def _sources(loaded: runs.Loaded, file: str | Path) -> list[tuple[int, str]]:
+    """(line or row, text) of the texts of a file; at least one."""
+    if Path(file).suffix.lower() == ".csv":
+        name = loaded.settings.get("source") or "source"
+        texts = csv_files.column(csv_files.read_csv(file), name, "source")
+    else:
+        texts = [line.strip() for line in read_utf8(file).splitlines()]
+    found = [(index, text) for index, text in enumerate(texts) if text]
+    if not found:
+        raise ValueError(f"{file} is empty: give a source a line.")
+    return found
 
 
 def main(settings: Settings) -> int:

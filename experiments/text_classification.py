@@ -47,10 +47,11 @@ class Settings(flags.TrainingSettings):
     keep: str = option("first", f"which tokens of those: {' or '.join(ENDS)}")
     hashing: bool = option(False, "hash words to tokens in place of listing them")
     model: str = option("conv1d", f"one of {', '.join(models.SEQUENCE_MODELS)}")
-    width: int = option(0, "features of a token; 0: the model's own, as below")
+    width: int = option(0, "features of a token; 0: the model's usual, as below")
     hidden: str = option("", "size of a layer; of bag_of_words several: 16,16")
     layers: int = option(0, "how many layers")
     bidirectional: bool = option(False, "recurrent layers read backwards as well")
+    reverse: bool = option(False, "recurrent layers read backwards alone")
     recurrent_dropout: float = option(0.0, "dropout of a recurrent layer's state")
     pooling: str = option("", "what is kept of all steps: max, mean (recurrent: last)")
     kernel_size: int = option(0, "steps that a convolution sees")
@@ -59,8 +60,9 @@ class Settings(flags.TrainingSettings):
     heads: int = option(0, "attention heads of the transformer")
     kv_heads: int = option(0, "heads of its keys and values")
     positions: str = option("", "its positions: rotary, learned, sinusoidal, none")
-    epochs: int = option(20, "passes over the training part", same_run=True)
+    epochs: int = option(12, "passes over the training part", same_run=True)
     batch_size: int = option(64, "examples a step, over all devices")
+    learning_rate: float = option(5e-3, "peak learning rate")
     schedule: str = option("cosine", "learning-rate schedule; a wrong one lists all")
     dropout: float = option(0.5, "dropout rate")
     monitor: str = option("accuracy", "validation metric that decides what is best")
@@ -68,9 +70,12 @@ class Settings(flags.TrainingSettings):
 
 # Settings that are arguments of models, where they are given.
 _ARGUMENTS = (
-    *("width", "layers", "bidirectional", "recurrent_dropout", "pooling"),
+    *("width", "layers", "bidirectional", "reverse", "recurrent_dropout"),
+    "pooling",
     *("kernel_size", "pool", "separable", "heads", "kv_heads", "positions"),
 )
+# What suits texts, where it is not given and the model's own suits other sequences.
+_USUAL = {"conv1d": {"width": 128, "hidden": 128, "layers": 1, "kernel_size": 3}}
 
 
 def build(settings: Settings) -> tuple[Task, Plan]:
@@ -141,6 +146,7 @@ def _arguments(settings: Settings, data: Dataset, kind: str) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "classes": 1 if kind == "binary" else len(data.classes),
         "vocabulary": data.preprocess.size,
+        **_USUAL.get(settings.model, {}),
     }
     for name in _ARGUMENTS:
         if getattr(settings, name):
@@ -230,7 +236,10 @@ def _texts(loaded: Any, file: str | Path) -> list[tuple[int, str]]:
         name = loaded.settings.get("text") or "text"
         return list(enumerate(csv_files.column(csv_files.read_csv(file), name, "text")))
     lines = read_utf8(file).splitlines()
-    return [(i, line) for i, line in enumerate(lines) if line.strip()]
+    found = [(i, line) for i, line in enumerate(lines) if line.strip()]
+    if not found:
+        raise ValueError(f"{file} holds no text: give one in each line.")
+    return found
 
 
 def other_data(settings: Settings, own: Dataset) -> Dataset:

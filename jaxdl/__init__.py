@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _ROOMS = (
     "batch",
     "data",
+    "generation",
     "layers",
     "metrics",
     "models",
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     )
     from jaxdl import (
         data as data,
+    )
+    from jaxdl import (
+        generation as generation,
     )
     from jaxdl import (
         layers as layers,

@@ -43,21 +43,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command[0] in ("python", "python3"):  # the one with jaxdl in it
         command = [sys.executable, *command[1:]]
     coordinator = f"127.0.0.1:{free_port()}"
-    with contextlib.ExitStack() as stack:
-        started: list[subprocess.Popen[bytes]] = []
-        stack.callback(_end, started)
-        forwarded = stack.enter_context(_forwarding(started))
-        for number in range(asked.processes):
-            variables = variables_of(
-                number, asked.processes, coordinator, asked.devices_per_process
-            )
-            try:
-                started.append(_start(command, variables))
-            except OSError as error:
-                _say(f"cannot start {command[0]}: {error.strerror}")
-                return 2
-            stack.callback(_passing_on(number, started[-1]))
-        return _wait(started, forwarded)
+    started: list[subprocess.Popen[bytes]] = []
+    with _forwarding(started) as forwarded:
+        with contextlib.ExitStack() as printing:
+            printing.callback(_end, started)
+            for number in range(asked.processes):
+                variables = variables_of(
+                    number, asked.processes, coordinator, asked.devices_per_process
+                )
+                try:
+                    started.append(_start(command, variables))
+                except OSError as error:
+                    _say(f"cannot start {command[0]}: {error.strerror}")
+                    return 2
+                printing.callback(_passing_on(number, started[-1]))
+            code, told = _wait(started, forwarded)
+            _end(started)
+        if told:
+            _say(told)  # last, below what they printed
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -185,21 +189,26 @@ def _forwarding(started: "list[subprocess.Popen[bytes]]") -> Iterator[list[int]]
             signal.signal(number, handler)
 
 
-def _wait(started: "list[subprocess.Popen[bytes]]", forwarded: list[int]) -> int:
-    """Returns when all have ended, or one in failure: its exit code."""
-    first = 0
+def _wait(
+    started: "list[subprocess.Popen[bytes]]", forwarded: list[int]
+) -> tuple[int, str]:
+    """Returns when all have ended, or some time after one ended in failure: the exit
+    code of the first that did, and what there is to say of it."""
+    first, fate, deadline = 0, "", float("inf")
     while True:
         codes = [process.poll() for process in started]
-        failed = [(n, code) for n, code in enumerate(codes) if code]
+        failed = [(number, code) for number, code in enumerate(codes) if code]
         if failed and not first:
             number, code = failed[0]
             first = code if code > 0 else 128 - code
-            # Asked to stop, they agree on a step, save and end by themselves.
-            if not forwarded:
-                _say(f"process {number} {_fate(code)}: ending the others")
-                return first
+            fate = f"process {number} {_fate(code)}"
+            # Asked to stop, all agree on a step, save and end by themselves.
+            deadline = time.monotonic() + (GRACE_SECONDS if forwarded else 1.0)
         if None not in codes:
-            return first
+            alike = len(set(codes)) == 1
+            return first, "" if alike else f"{fate}."
+        if time.monotonic() > deadline:
+            return first, f"{fate}; the others were ended too."
         time.sleep(0.05)
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ def read_csv(path: str | Path) -> dict[str, list[str]]:
     }
 
 
-def column(table: dict[str, list[str]], name: str, flag: str) -> list[str]:
+def column(table: Mapping[str, Sequence[str]], name: str, flag: str) -> Sequence[str]:
     """One column; ValueError naming the flag and the columns there are."""
     if name not in table:
         asked = f"--{flag}={name}" if name else f"--{flag} is missing"

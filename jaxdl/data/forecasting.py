@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from jaxdl.data import series as series_room
 from jaxdl.data.series import Series, SeriesColumns
@@ -51,8 +51,8 @@ class Forecasting:
         return self.window, len(self.mean) * (2 if self.relative else 1)
 
     def standardised(
-        self, inputs: Float[Array, "batch time features"]
-    ) -> Float[Array, "batch time features"]:
+        self, inputs: Float[ArrayLike, "*batch features"]
+    ) -> Float[Array, "*batch features"]:
         """Features in deviations from their mean; the mean where none is known yet."""
         mean, deviation = np.array([self.mean, self.deviation], np.float32)
         found = (jnp.asarray(inputs, jnp.float32) - mean) / deviation

@@ -228,7 +228,7 @@ def _read_csv(path: str, source: str, target: str) -> tuple[list[str], list[str]
                     f"{path}, row {row} below the header: the {flag} has {len(text)} "
                     f"characters; allowed are 1 to {LONGEST}"
                 )
-    return columns[0], columns[1]
+    return list(columns[0]), list(columns[1])
 
 
 def _divide(

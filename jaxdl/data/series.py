@@ -78,7 +78,7 @@ class SeriesColumns:
         if self.cycles and times is None:
             raise ValueError("there is no column of dates, as the training data has")
         found = {name: _numbers(table, name) for name in self.numeric}
-        text = {name: column(table, name, "dataset") for name, _ in self.levels}
+        text = {name: _cells(table, name) for name, _ in self.levels}
         parts = [
             *(filled_forward(values) for values in found.values()),
             *(np.isnan(found[name]) for name in self.marked),
@@ -172,9 +172,17 @@ def _check_target(table: Table, target: str, rows: int) -> None:
         )
 
 
+def _cells(table: Table, name: str) -> Sequence[str]:
+    if name not in table:
+        raise ValueError(
+            f"there is no column {name}: the columns are {', '.join(table)}"
+        )
+    return table[name]
+
+
 def _numbers(table: Table, name: str) -> np.ndarray:
     """A column of numbers, NaN where missing; ValueError naming the first other."""
-    cells = column(table, name, "dataset")
+    cells = _cells(table, name)
     found = numbers(cells)
     if found is None:
         bad = next(i for i, cell in enumerate(cells) if numbers([cell]) is None)

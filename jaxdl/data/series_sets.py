@@ -1,6 +1,7 @@
 """Series by name: tables whose rows are in order of time."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -30,21 +31,43 @@ def text_columns(name: str) -> tuple[TextColumns, str]:
     return read_csv(path), ""
 
 
+def neuron() -> tuple[TextColumns, str]:
+    """6 seconds of a neuron's membrane potential in millivolts, every 0.5 ms: at rest,
+    firing regularly, firing irregularly, at rest.
+
+    Source: ``membrane.dat`` of Matplotlib's sample data, the recording in its logo of
+    2003, scaled as there.
+    """
+    volts = np.fromfile(_sample_data("membrane.dat"), "<f4").astype(np.float64)
+    return {"potential": _cells(100 * volts)}, "potential"
+
+
 def eeg() -> tuple[TextColumns, str]:
     """10 seconds of an electroencephalogram: 4 channels, 80 values a second, each in
-    its own standard deviations; the target is the channel PG9.
+    its own standard deviations.
 
-    Source: ``eeg.dat``, the recording of Matplotlib's example "MRI with EEG".
+    Source: ``eeg.dat`` of Matplotlib's sample data, as in its example "MRI with EEG".
     """
-    file = installed_file("matplotlib", "mpl-data", "sample_data", "eeg.dat")
+    table = np.fromfile(_sample_data("eeg.dat"), "<f8").reshape(-1, 4)
+    names = ("PG3", "PG5", "PG7", "PG9")
+    return dict(zip(names, map(_cells, table.T), strict=True)), names[-1]
+
+
+def _sample_data(name: str) -> Path:
+    file = installed_file("matplotlib", "mpl-data", "sample_data", name)
     if file is None:
         raise FileNotFoundError(
-            "the sample data of Matplotlib is not installed: give --dataset=csv:PATH"
+            f"Matplotlib's sample data ({name}) is not installed: give "
+            "--dataset=csv:PATH --target=COLUMN"
         )
-    table = np.fromfile(file, "<f8").reshape(-1, 4)
-    names = ("PG3", "PG5", "PG7", "PG9")
-    columns = [list(map(repr, column)) for column in table.T.tolist()]
-    return dict(zip(names, columns, strict=True)), names[-1]
+    return file
 
 
-EMBEDDED: dict[str, Callable[[], tuple[TextColumns, str]]] = {"eeg": eeg}
+def _cells(values: np.ndarray) -> list[str]:
+    return [repr(value) for value in values.tolist()]
+
+
+EMBEDDED: dict[str, Callable[[], tuple[TextColumns, str]]] = {
+    "neuron": neuron,
+    "eeg": eeg,
+}

@@ -45,6 +45,11 @@ def load(
       ValueError: an unknown name, a set that can't be read, divided or learned from.
     """
     stored = text_sets.read(name, _folder(data_dir), text, label)
+    if len(stored.classes) > stored.train.size / 2:
+        raise ValueError(
+            f"--dataset={name}: {stored.train.size} texts with {len(stored.classes)} "
+            "different labels, too many for classes: give another --label"
+        )
     parts = parts_of(stored, validation_fraction, split_seed)
     known = vocabulary.fit(list(_whole(parts[0])[0]), size, length, keep, hashing)
     train, validation, test = (encoded(known, part, memory_budget) for part in parts)

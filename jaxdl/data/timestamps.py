@@ -1,6 +1,6 @@
 """Times of the rows of a table, and what of them comes back every day or year."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -60,7 +60,7 @@ def parse(cell: str) -> datetime | None:
     return None
 
 
-def _by_format(form: str):  # type: ignore[no-untyped-def]
+def _by_format(form: str) -> Callable[[str], datetime]:
     return lambda cell: datetime.strptime(cell, form)
 
 

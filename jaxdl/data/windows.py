@@ -235,9 +235,9 @@ def _windows(
         part: _part(part, series, fitted, start, end, memory_budget)
         for part, start, end in zip(PARTS, bounds, bounds[1:], strict=False)
     }
-    sources = [found[part][0] for part in PARTS]
+    train, validation, test = (found[part][0] for part in PARTS)
     rows = {part: found[part][1] for part in PARTS}
-    return Windows(name, *sources, series, rows, fitted)
+    return Windows(name, train, validation, test, series, rows, fitted)
 
 
 def _part(

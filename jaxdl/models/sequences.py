@@ -7,6 +7,7 @@ gives the same outputs.
 """
 
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -104,37 +105,29 @@ def multi_hot(tokens: Tokens, vocabulary: int) -> Float[Array, "batch vocabulary
     return occurs.at[rows, tokens].set(1.0).at[:, 0].set(0.0)
 
 
-def conv_blocks(
-    x: Features,
-    valid: Valid | None,
-    context: Context,
-    *,
-    features: int,
-    layers: int,
-    kernel_size: int,
-    pool: int,
-    separable: bool,
-    function: str,
-    dtype: str,
+def convolved(
+    model: "Conv1D | Conv1DGRU", x: Tokens | Features, context: Context
 ) -> tuple[Features, Valid | None]:
     """Blocks of 1-D convolution, activation, dropout; max pooling between them.
 
-    To be called inside a module, whose layers these become.
+    To be called inside the model, whose layers these become.
     """
-    _at_least_one(layers=layers, kernel_size=kernel_size, pool=pool)
-    conv = SeparableConv if separable else Conv
-    for layer in range(layers):
+    _at_least_one(layers=model.layers, kernel_size=model.kernel_size, pool=model.pool)
+    x, valid = embedded(x, model.vocabulary, model.width, model.dtype)
+    x = Dropout()(x, context)
+    conv = SeparableConv if model.separable else Conv
+    for layer in range(model.layers):
         x = conv(
-            features,
-            (kernel_size,),
-            kernel_init=initializer("auto", function),
-            dtype=compute_dtype(dtype),
+            model.hidden,
+            (model.kernel_size,),
+            kernel_init=initializer("auto", model.activation),
+            dtype=compute_dtype(model.dtype),
         )(x)
-        x = Dropout()(activation(function)(x), context)
+        x = Dropout()(activation(model.activation)(x), context)
         if valid is not None:  # as a convolution pads: with zeros
             x = jnp.where(valid[..., None], x, jnp.zeros_like(x))
-        if layer < layers - 1 and pool > 1:
-            x, valid = masked_max_pool(x, valid, pool)
+        if layer < model.layers - 1 and model.pool > 1:
+            x, valid = masked_max_pool(x, valid, model.pool)
     return x, valid
 
 
@@ -169,19 +162,7 @@ class Conv1D(nn.Module):
 
     @nn.compact
     def __call__(self, x: Tokens | Features, context: Context = EVALUATION) -> Logits:
-        x, valid = embedded(x, self.vocabulary, self.width, self.dtype)
-        x, valid = conv_blocks(
-            Dropout()(x, context),
-            valid,
-            context,
-            features=self.hidden,
-            layers=self.layers,
-            kernel_size=self.kernel_size,
-            pool=self.pool,
-            separable=self.separable,
-            function=self.activation,
-            dtype=self.dtype,
-        )
+        x, valid = convolved(self, x, context)
         if self.pooling not in POOLINGS:
             raise ValueError(
                 f"unknown pooling {self.pooling!r}: give {' or '.join(POOLINGS)}"
@@ -212,19 +193,7 @@ class Conv1DGRU(nn.Module):
 
     @nn.compact
     def __call__(self, x: Tokens | Features, context: Context = EVALUATION) -> Logits:
-        x, valid = embedded(x, self.vocabulary, self.width, self.dtype)
-        x, valid = conv_blocks(
-            Dropout()(x, context),
-            valid,
-            context,
-            features=self.hidden,
-            layers=self.layers,
-            kernel_size=self.kernel_size,
-            pool=self.pool,
-            separable=self.separable,
-            function=self.activation,
-            dtype=self.dtype,
-        )
+        x, valid = convolved(self, x, context)
         layer = Recurrent(
             self.hidden,
             "gru",
@@ -247,6 +216,7 @@ class RecurrentClassifier(nn.Module):
       hidden: the size of each layer's hidden state.
       layers: how many.
       bidirectional: whether a second layer reads each sequence backwards.
+      reverse: whether the only one does.
       recurrent_dropout: rate of the dropout on hidden states, one mask for all steps.
       pooling: what becomes of the outputs of all steps: "last" (each direction's
         hidden state after its last valid step), "max" or "mean".
@@ -260,6 +230,7 @@ class RecurrentClassifier(nn.Module):
     hidden: int = 64
     layers: int = 1
     bidirectional: bool = False
+    reverse: bool = False
     recurrent_dropout: float = 0.0
     pooling: str = "last"
     dtype: str = "float32"
@@ -268,7 +239,10 @@ class RecurrentClassifier(nn.Module):
     def __call__(self, x: Tokens | Features, context: Context = EVALUATION) -> Logits:
         _at_least_one(layers=self.layers, hidden=self.hidden)
         x, valid = embedded(x, self.vocabulary, self.width, self.dtype)
-        layer = Bidirectional if self.bidirectional else Recurrent
+        if self.reverse and self.bidirectional:
+            raise ValueError("bidirectional layers read both ways: leave reverse out")
+        one_way = partial(Recurrent, reverse=self.reverse)
+        layer: Any = Bidirectional if self.bidirectional else one_way
         for _ in range(self.layers):
             x, carry = layer(
                 self.hidden,

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxdl.batch import Context
 from jaxdl.layers.attention import (
@@ -16,6 +16,7 @@ from jaxdl.layers.attention import (
     write_cache,
 )
 from jaxdl.layers.dropout import Dropout
+from jaxdl.layers.pooling import masked_mean
 from jaxdl.layers.positions import Positions
 from jaxdl.models.activations import activation
 from jaxdl.models.apply import EVALUATION
@@ -282,12 +283,3 @@ _STACK_FIELDS = (
 def stack_fields(module: Any) -> dict[str, Any]:
     """What a model hands on to its stacks."""
     return {name: getattr(module, name) for name in _STACK_FIELDS}
-
-
-def masked_mean(
-    x: Features, valid: Bool[Array, "batch time"]
-) -> Float[Array, "batch width"]:
-    """The mean over the tokens that are no padding; 0 of none."""
-    kept = jnp.where(valid[..., None], x, jnp.zeros_like(x))
-    counts = jnp.maximum(jnp.sum(valid, axis=1, keepdims=True), 1)
-    return jnp.sum(kept, axis=1) / counts.astype(x.dtype)

@@ -32,7 +32,7 @@ Images = Float[Array, "batch height width channels"]
 Draw = Callable[[Key[Array, " batch"]], Float[Array, "batch latents"]]
 
 # Which draw a key is for; folded into it, so that uses never share one.
-PREPARE, LATENTS, REAL, GENERATED, PENALTY, LABELS = range(6)
+PREPARE, LATENTS, SCORES, PENALTY, LABELS = range(5)
 
 
 class Game(NamedTuple):
@@ -146,7 +146,7 @@ def adversarial(
     ) -> Result:
         about = context(batch, hyper, training)
         images, after = make(params, model_state, about, key)
-        key = jax.random.fold_in(key, GENERATED)
+        key = jax.random.fold_in(key, SCORES)
         scores, _ = discriminate(params, model_state, images, about, key)
         pair = losses.total(game.generator(scores), mask_of(batch))
         state = _changed_by("generator", model_state, after)
@@ -167,22 +167,25 @@ def adversarial(
             )
         real, about = batch["inputs"], context(batch, hyper, training)
         images, _ = make(params, model_state, about, key)
-        noise = hyper.get("label_noise", 0.0) if training else 0.0
-        costs, state = [], model_state
-        for cost, seen, use in (
-            (game.real, real, REAL),
-            (game.generated, images, GENERATED),
-        ):
-            scores, state = discriminate(
-                params, state, seen, about, jax.random.fold_in(key, use)
-            )
-            costs.append(cost(scores, noise * _uniform(key, LABELS + use, about)))
+        noise = jnp.zeros((len(real), 2))
+        if training and game.labelled and "label_noise" in hyper:
+            noise = hyper["label_noise"] * _uniform(key, LABELS, about, 2)
+        scores, state = discriminate(
+            params,
+            model_state,
+            _in_pairs(real, images),
+            _of_pairs(about),
+            jax.random.fold_in(key, SCORES),
+        )
+        scores = scores.reshape(-1, 2)
+        each = game.real(scores[:, 0], noise[:, 0])
+        each = each + game.generated(scores[:, 1], noise[:, 1])
         if training and "gradient_penalty" in hyper:
-            place = _uniform(key, PENALTY, about)
+            place = _uniform(key, PENALTY, about, 1)[:, 0]
             slope = partial(_slope, discriminate, params, state, about)
             penalty = jnp.square(slope(_between(real, images, place)) - 1)
-            costs.append(hyper["gradient_penalty"] * penalty)
-        pair = losses.total(jnp.sum(jnp.stack(costs), axis=0), mask_of(batch))
+            each = each + hyper["gradient_penalty"] * penalty
+        pair = losses.total(each, mask_of(batch))
         state = _changed_by("discriminator", model_state, state)
         return pair, (state, {"discriminator_loss": Mean(*pair)})
 
@@ -206,9 +209,29 @@ def _keys(key: Key[Array, ""], use: int, about: Context) -> Key[Array, " batch"]
     return example_keys(jax.random.fold_in(key, use), about.position)
 
 
-def _uniform(key: Key[Array, ""], use: int, about: Context) -> Scores:
-    """A number in [0, 1) an example."""
-    return jax.vmap(jax.random.uniform)(_keys(key, use, about))
+def _uniform(
+    key: Key[Array, ""], use: int, about: Context, count: int
+) -> Float[Array, "batch count"]:
+    """So many numbers in [0, 1) an example."""
+    draw = jax.vmap(lambda key: jax.random.uniform(key, (count,)))
+    return draw(_keys(key, use, about))
+
+
+def _in_pairs(real: Images, images: Images) -> Images:
+    """Each real image and then the generated one of its place, for a single pass.
+
+    Not all real ones first: of a sharded batch every device keeps its own.
+    """
+    return jnp.stack([real, images], axis=1).reshape(-1, *real.shape[1:])
+
+
+def _of_pairs(about: Context) -> Context:
+    """The context of ``_in_pairs``: both of a pair have a noise of their own."""
+    assert about.position is not None
+    return about.replace(
+        mask=None if about.mask is None else jnp.repeat(about.mask, 2),
+        position=jnp.stack([2 * about.position, 2 * about.position + 1], 1).ravel(),
+    )
 
 
 def _between(real: Images, images: Images, place: Scores) -> Images:

@@ -32,7 +32,7 @@ def regression(
     *,
     loss: str = "mse",
     prepare: Prepare | None = None,
-    unit: Callable[[ModelState], Array] | None = None,
+    unit: Callable[[ModelState], Any] | None = None,
     **options: float,
 ) -> Objective:
     """The error of predicted values. Metrics: ``loss``, ``mae`` and ``rmse``.

@@ -66,7 +66,7 @@ class Address:
 
 
 def join(
-    asked: Asked,
+    asked: Asked | None = None,
     environ: Mapping[str, str] | None = None,
     wait: float = WAIT_SECONDS,
 ) -> None:
@@ -75,7 +75,7 @@ def join(
     Must come before anything touches a device. Alone, it does nothing.
 
     Args:
-      asked: what the flags say.
+      asked: what the flags say; by default, that a cluster is joined if there is one.
       environ: environment variables; the process's own by default.
       wait: seconds to wait for the others.
 
@@ -83,6 +83,7 @@ def join(
       ValueError: in one line, for flags that do not fit.
       OSError: in one line, when process 0 cannot listen or be reached.
     """
+    asked = asked or Asked()
     environ = os.environ if environ is None else environ
     address = find(asked, environ)
     kind = "" if address or asked.mode == "off" else detect(environ, asked.mode)

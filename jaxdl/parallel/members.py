@@ -9,27 +9,22 @@ import jax
 from jaxdl.parallel.blocks import convolves
 from jaxdl.train.population import side_by_side
 
-# Up to so many small members XLA's CPU runs faster written out than vmapped.
-FEW = 4
-
 
 def over_members(
-    step: Callable[..., Any], state: Any, batch: Any, members: int
+    step: Callable[..., Any], state: Any, batch: Any
 ) -> Callable[..., Any]:
     """What makes a function ``(state, batch)`` one of stacks of them: ``over(function,
     shared=False)``, where shared members see the same batch.
 
     By the backend and what the step computes, never by a timing: vmap, but side by
-    side on a CPU where convolutions would become grouped ones, or members are few.
+    side on a CPU where convolutions would become grouped ones. (Measured, tabular's
+    MLP in 4 folds: 568 steps a second vmapped, 325 side by side.)
 
     Args:
       step: of one member.
       state, batch: of one member, or their shapes.
-      members: how many.
     """
-    if jax.default_backend() == "cpu" and (
-        members <= FEW or convolves(step, state, batch)
-    ):
+    if jax.default_backend() == "cpu" and convolves(step, state, batch):
         return side_by_side
     return vmapped
 

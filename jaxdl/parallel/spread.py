@@ -71,7 +71,8 @@ def here(tree: PyTree, mesh: Mesh) -> PyTree:
     then each may compute with it by itself."""
     parts = jax.tree.leaves(tree)
     if not all(leaf.is_fully_replicated for leaf in parts):
-        tree = _gather(mesh)(tree)
+        # Awaited: see ways.one_at_a_time.
+        tree = jax.block_until_ready(_gather(mesh)(tree))
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 

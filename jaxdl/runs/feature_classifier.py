@@ -60,7 +60,14 @@ class FeatureClassifier:
         """Features and logits of stored images, in batches; by the parameters given,
         else by its own."""
         given = self.variables if variables is None else variables
-        return in_batches(partial(_look, self, given), images, LOOK_BATCH)
+        # Whole batches of one type, so that one program looks at all images.
+        whole = np.zeros(
+            (-(-len(images) // LOOK_BATCH) * LOOK_BATCH, *images.shape[1:])
+        )
+        whole = whole.astype(np.float32)
+        whole[: len(images)] = images
+        found = in_batches(partial(_look, self, given), whole, LOOK_BATCH)
+        return jax.tree.map(lambda rows: rows[: len(images)], found)
 
 
 @partial(jax.jit, static_argnums=0)

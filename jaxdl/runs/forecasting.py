@@ -86,7 +86,7 @@ def _by_horizon(data: Windows, told: Told, path: Path) -> None:
     truth = _targets(data)
     found = {name: np.abs(v - truth).mean(axis=0) for name, v in told.items()}
     label, target = "rows ahead", data.preprocess.columns.target
-    errors_by(data.preprocess.horizons, found, label, target, path)
+    errors_by(np.array(data.preprocess.horizons), found, label, target, path)
 
 
 def _by_hour(data: Windows, told: Told, path: Path) -> None:

@@ -22,8 +22,8 @@ from jaxdl.runs import plots
 from jaxdl.train import evaluation_params
 from jaxdl.train.task import Findings, Shown
 
-# Windows from whose last token gradients are followed back.
-_WINDOWS = 16
+# Windows that are read at once, and from whose last token gradients are followed.
+_WINDOWS = 64
 
 
 def continued(

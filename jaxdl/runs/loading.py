@@ -49,8 +49,8 @@ class Loaded:
     settings: dict[str, str]
 
     def __call__(self, inputs: Any) -> Float[Array, "batch classes"]:
-        """Outputs (logits, or values) for inputs [batch, ...] as stored in the data set;
-        of a table, columns by name."""
+        """Outputs (logits, or values) for inputs [batch, ...] as they are stored in
+        the data set; of a table, columns by name."""
         applied = self.preprocess.apply(inputs)
         apply = forward(self.model)
         outputs, _ = apply(self.params, self.model_state, applied, Context(), None)

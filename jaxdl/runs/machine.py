@@ -84,7 +84,7 @@ class Machine:
 
     def state(self) -> Any:
         """The state before the first step, on the devices."""
-        create = jax.jit(self.task.create, compiler_options=_quick_compiling())
+        create = jax.jit(self.task.create, compiler_options=quick_compiling())
         return self.way.state(create(self.plan.seed))
 
     def passes(self, source: Any) -> Any:
@@ -139,7 +139,7 @@ def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
         )
 
 
-def _quick_compiling() -> dict[str, str] | None:
+def quick_compiling() -> dict[str, str] | None:
     """For what runs once: LLVM took 4.0 s to optimise a small CNN's initialisation
     (and 0.8 s not to), all for its random numbers."""
     if jax.default_backend() != "cpu":

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxdl import data as data_room
 from jaxdl import models, parallel, train
+from jaxdl.parallel import hosts
 from jaxdl.runs import execution, members_report, outcome, resume, screen, writers
 from jaxdl.runs.execution import Request
 from jaxdl.runs.folder import RunFolder, create, default_workdir, lock
@@ -71,6 +72,7 @@ def execute(
     if way not in WAYS:
         raise ValueError(f"the way is {way!r}: give one of {', '.join(WAYS)}.")
     execution.prepare()
+    hosts.together(_require_one_process)
     path = Path(request.workdir or default_workdir(request.experiment))
     standing = resume.decide(
         path, request.mode, request.experiment, request.identity, request.length
@@ -85,6 +87,14 @@ def execute(
         execution.describe(request, folder, members[0].task, {})
         train_all = _together if way == "together" else _in_turn
         return train_all(request, folder, members)
+
+
+def _require_one_process() -> None:
+    if hosts.count() > 1:
+        raise ValueError(
+            f"members (--seeds, --folds) train in one process, and here are "
+            f"{hosts.count()}: start it without the others, or leave them out."
+        )
 
 
 def _check_alike(members: Sequence[Member]) -> None:
@@ -141,8 +151,10 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
         )
     logs = tuple(writers.run_log(place.metrics, place.path) for place in folders)
     log = writers.MembersLog(logs)
+    # The state is all members' at once: there is none to show.
+    task = dataclasses.replace(members[0].task, show=None)
     with Recorder(
-        folder, members[0].task, machine.plan, log=log, members=len(members)
+        folder, task, machine.plan, log=log, members=len(members)
     ) as recorder:
         return execution.train_to_the_end(
             request,
@@ -200,7 +212,7 @@ def _machine(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
     alone = data_room.feed(task.data.train, plan.batch_size, plan.seed, **put)(0)
     state = jax.eval_shape(task.create, 0)
     check_monitor(task, plan, state, alone)
-    over = parallel.over_members(task.step, state, alone, len(members))
+    over = parallel.over_members(task.step, state, alone)
     step = population.population_step(task.step, over)
     parts = [member.task.data.validation for member in members]
     size = _batch_size(plan, max(part.size for part in parts), way)

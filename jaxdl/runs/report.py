@@ -38,8 +38,9 @@ _CAPTIONS = {
     "prediction misses by.",
     "ranking_curves": "How well the probabilities rank the test examples: one class "
     "against the rest.",
-    "importance": "How much worse the test part is told when a column is shuffled, mean "
-    "and deviation of five shuffles. Columns that say the same share their importance.",
+    "importance": "How much worse the test part is told when a column is shuffled, "
+    "mean and deviation of five shuffles. Columns that say the same share their "
+    "importance.",
     "attention": "What was read (left to right) while each character was written "
     "(top to bottom), in test examples: the darker, the more weight.",
     "samples": "Images made of random latents.",
@@ -56,7 +57,16 @@ _CAPTIONS = {
     "row a class; black where it has fewer.",
     "frequencies": "Mean power by frequency, 0 in the middle, of real images and of "
     "samples; a checkerboard is bright at the borders.",
+    "forecasts": "Forecasts of a stretch of the test part beside what came, each made "
+    "as long before as the horizon says.",
+    "error_by_horizon": "Mean absolute error on the test part by the rows ahead.",
+    "error_by_hour": "Mean absolute error on the test part by the hour that is "
+    "forecast.",
     "feature_maps": "What the layer puts out for one image, a tile a channel.",
+    "loss_by_place": "The mean loss of test tokens by how many were read before them: "
+    "what more context helps.",
+    "gradient_by_lag": "How strongly the loss of a token depends on the embeddings "
+    "before it, by how many places: a line that falls steeply forgets.",
 }
 _STATUS = {
     "completed": "completed",

@@ -26,7 +26,7 @@ from jaxdl.train.task import Findings, Shown
 SHOWN, SHOWN_OF_CLASS, SHOWN_CLASSES = 64, 10, 20
 # Samples that are sorted by class.
 SORTED = 1000
-_BATCH = 250
+_BATCH = 128
 
 Stored = Float[Array, "batch height width channels"]
 
@@ -92,8 +92,10 @@ def samples(
     """The first ``count`` samples of a state in the stored scale, as NumPy; those
     of ``EVALUATION_SEED`` are the ones that evaluation measures."""
     draw = partial(_draw, gallery, evaluation_params(state), state.model_state)
-    positions = np.arange(count, dtype=np.int32)
-    return in_batches(lambda at: draw(at, jax.random.key(seed)), positions, _BATCH)
+    # Whole batches, so that few and many samples are drawn by one program.
+    positions = np.arange(count + -count % _BATCH, dtype=np.int32)
+    found = in_batches(lambda at: draw(at, jax.random.key(seed)), positions, _BATCH)
+    return found[:count]
 
 
 @partial(jax.jit, static_argnums=0)

@@ -116,15 +116,19 @@ def text_table(
 
 
 def devices_line(devices: Iterable[Any], to: "Console | None" = None) -> None:
-    """Prints the devices in use: ``devices 2 x cpu (16 cores)``."""
+    """Prints the devices in use: ``devices 2 x cpu (16 cores)``; of how many
+    processes, where there are several."""
     from jaxdl.hardware import cpu_count
 
+    devices = list(devices)
     kinds = Counter((d.platform, d.device_kind) for d in devices)
+    processes = len({d.process_index for d in devices})
+    of = f" of {processes} processes" if processes > 1 else ""
     parts = []
     for (platform, kind), count in kinds.items():
         name = f"cpu ({cpu_count()} cores)" if platform == "cpu" else kind
         parts.append(f"{count} x {name}")
-    _line(to or console(), f"devices {', '.join(parts)}")
+    _line(to or console(), f"devices {', '.join(parts)}{of}")
 
 
 def show_layout(rows: Sequence[Any], way: Any, to: "Console | None" = None) -> None:

@@ -30,7 +30,11 @@ def regression(
     pictures: Shown = {
         "predicted_and_true.png": partial(predicted_and_true, values, true, name),
         "importance.png": _importance(
-            data, predict, source, _absolute, f"rise of the mean absolute error of {name}"
+            data,
+            predict,
+            source,
+            _absolute,
+            f"rise of the mean absolute error of {name}",
         ),
     }
     return Findings(metrics={}, pictures=pictures)

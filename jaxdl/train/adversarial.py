@@ -162,21 +162,20 @@ def _play(
 
 def _told(players: Sequence[Metrics]) -> tuple[Metrics, Array]:
     """The metrics of a step, and whether loss and gradients of all are finite."""
-    metrics: Metrics = {}
-    for found in players:
-        metrics |= found
-    losses, norms = (
-        jnp.stack(
-            [
-                found[name].total / jnp.maximum(found[name].count, 1.0)
-                for found in players
-            ]
-        )
-        for name in ("loss", "gradient_norm")
-    )
-    metrics["loss"] = value(jnp.sum(losses))
-    metrics["gradient_norm"] = value(jnp.linalg.norm(norms))
-    return metrics, jnp.all(jnp.isfinite(losses)) & jnp.all(jnp.isfinite(norms))
+
+    def means(name: str) -> Array:
+        found = [metrics[name] for metrics in players]
+        return jnp.stack([m.total / jnp.maximum(m.count, 1.0) for m in found])
+
+    told: Metrics = {}
+    for metrics in players:
+        told |= metrics
+    losses, norms = means("loss"), means("gradient_norm")
+    told["loss"] = value(jnp.sum(losses))
+    told["gradient_norm"] = value(jnp.linalg.norm(norms))
+    if "penalty" in told:
+        told["penalty"] = value(jnp.sum(means("penalty")))
+    return told, jnp.all(jnp.isfinite(losses)) & jnp.all(jnp.isfinite(norms))
 
 
 def make_adversarial_evaluation(

@@ -61,7 +61,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None and jax.process_count() > 1:
+            return  # to end a save the others are needed, who may be gone
         self.close()
 
     def close(self) -> None:

@@ -97,13 +97,16 @@ def test_each_line_of_a_file_is_answered(loaded, tmp_path):
         *((0, "ab"), (2, "cab"), (3, "xa"))
     ]
     assert all(set(row["value"]) <= set("abc") for row in rows)
-    assert told == [f"{tmp_path / 'words.txt'}, line 4: training held no 'x'"]
+    assert told == [f"{tmp_path / 'words.txt'}[3]: training held no 'x'"]
+    (tmp_path / "rows.csv").write_text("number,word\n1,ab\n2,cab\n")
+    by_row = sequence_to_sequence.predict(loaded, [tmp_path / "rows.csv"])
+    assert [row["value"] for row in by_row] == [row["value"] for row in rows[:2]]
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"abcab\n", "line 1 has 5 characters: the run was trained on at most 4"),
+        (b"abcab\n", r"\[0\] has 5 characters: the run was trained on at most 4"),
         (b" \n\n", "is empty: give a source a line"),
         (b"\xff\xfe", "is not UTF-8"),
         (None, "does not exist"),
@@ -130,8 +133,7 @@ def test_the_command_predicts_json_or_lines(trained, tmp_path, capsys):
 
 
 def test_states_step_in_a_stack_as_each_does_alone(settings):
-    """With dropout, of which each example has its own."""
-    task, plan = sequence_to_sequence.build(settings(model="lstm", dropout=0.3))
+    task, plan = sequence_to_sequence.build(settings(model="lstm"))
     states = jax.jit(jax.vmap(task.create))(np.arange(2))
     batch = Machine.of(task, plan).feed(0)
     stacked, metrics = jax.jit(parallel.vmap(task.step))(states, batch)

@@ -142,6 +142,7 @@ def test_another_table_is_measured_whole(trained, files):
     )
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_folds_together_and_in_turn_are_equal(settings, tmp_path, capsys):
     for way in ("together", "in_turn"):
         asked = settings(folds=3, fold_way=way, workdir=str(tmp_path / way))

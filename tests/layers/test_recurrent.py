@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.test_util import check_grads
 
 from jaxdl.batch import Context
 from jaxdl.layers import Bidirectional, Recurrent
 from jaxdl.layers.recurrent import CELLS
+from tests.quick import check_slopes, draw_variables, jit
 
 KEY = jax.random.key(0)
 EVALUATION = Context()
@@ -24,20 +24,8 @@ def sequences(batch=3, time=7, key=KEY):
     return jax.random.normal(key, (batch, time, INPUTS))
 
 
-# Compiling random numbers well takes seconds, and they are drawn once.
-QUICK = {"xla_backend_optimization_level": "0"}
-
-
-def start(made):
-    return made.init(KEY, sequences(), EVALUATION)
-
-
 def filled(made):
-    """Parameters that are not zero, biases included."""
-    shapes, tree = jax.tree.flatten(jax.eval_shape(lambda: start(made)))
-    rng = np.random.default_rng(0)
-    leaves = [rng.normal(size=a.shape).astype(np.float32) / 2 for a in shapes]
-    return jax.tree.unflatten(tree, leaves)
+    return draw_variables(made, sequences(), EVALUATION)
 
 
 @pytest.fixture(scope="module", params=CELLS)
@@ -47,7 +35,7 @@ def layer(request):
     return made, filled(made)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jit, static_argnums=0)
 def run(made, variables, x, valid=None, carry=None):
     return made.apply(variables, x, EVALUATION, valid, carry)
 
@@ -79,7 +67,7 @@ def test_equal_to_flax(layer, reverse):
     cell, inner = of_flax(made.cell, variables["params"])
     x = sequences()
     flax = nn.RNN(cell, reverse=reverse, keep_order=True, return_carry=True)
-    carry, expected = jax.jit(flax.apply)({"params": {"cell": inner}}, x)
+    carry, expected = jit(flax.apply)({"params": {"cell": inner}}, x)
     made = made.clone(reverse=reverse)
     outputs, ours = run(made, variables, x)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
@@ -144,29 +132,26 @@ def test_the_past_does_not_see_the_future(layer):
 
 
 def test_gradients_in_float64(layer):
-    made, variables = layer
+    made = layer[0].clone(recurrent_dropout=None)
     valid = jnp.array([[True, True, False], [True, True, True]])
+    context = Context(training=True, dropout=0.5)
     with jax.enable_x64():
-        variables = jax.tree.map(lambda a: a.astype(jnp.float64), variables)
-        x = sequences(2, 3).astype(jnp.float64)
-        context = Context(training=True, dropout=0.5)
-        dropping = made.clone(recurrent_dropout=None)
+        x = np.random.default_rng(0).normal(size=(2, 3, INPUTS))
+        variables = draw_variables(made, x, EVALUATION, dtype=np.float64)
 
-        @jax.jit
-        def outputs(variables, x):
+        def total(variables, x):
             rngs = {"dropout": KEY}
-            found, carry = dropping.apply(variables, x, context, valid, rngs=rngs)
-            return found, carry
+            outputs, carry = made.apply(variables, x, context, valid, rngs=rngs)
+            assert outputs.dtype == jnp.float64
+            return sum(jnp.sum(jnp.sin(a)) for a in (outputs, *carry))
 
-        assert outputs(variables, x)[0].dtype == jnp.float64
-        check_grads(outputs, (variables, x), order=1, modes=["rev"])
+        check_slopes(total, (variables, x))
 
 
 def test_initial_weights():
     for cell, kind in CELLS.items():
         made = Recurrent(6, cell)
-        initial = jax.jit(start, static_argnums=0, compiler_options=QUICK)
-        params = initial(made)["params"]
+        params = jit(made.init)(KEY, sequences(), EVALUATION)["params"]
         blocks = jnp.split(params["recurrent_kernel"], kind.gates, axis=1)
         for block in blocks:
             np.testing.assert_allclose(block.T @ block, np.eye(6), atol=1e-5)
@@ -176,6 +161,11 @@ def test_initial_weights():
             assert not np.allclose(blocks[0], blocks[1])
         else:
             np.testing.assert_array_equal(params["bias"], 0.0)
+
+
+@partial(jit, static_argnums=0)
+def dropped(layer, variables, x, context):
+    return layer.apply(variables, x, context, rngs={"dropout": KEY})[0]
 
 
 class TestRecurrentDropout:
@@ -192,8 +182,7 @@ class TestRecurrentDropout:
 
     def drop(self, x, rate, position=None, training=True, layer=LAYER):
         context = Context(training=training, dropout=rate, position=position)
-        variables = {"params": self.PARAMS}
-        return layer.apply(variables, x, context, rngs={"dropout": KEY})[0]
+        return dropped(layer, {"params": self.PARAMS}, x, context)
 
     def test_one_mask_for_all_of_time(self):
         x = jnp.full((50, 5, HIDDEN), 1e-4)
@@ -216,12 +205,9 @@ class TestRecurrentDropout:
     def test_nothing_drops_in_evaluation_or_at_rate_zero(self):
         x = jnp.full((4, 3, HIDDEN), 1e-4)
         plain = self.drop(x, 0.5, training=False)
-        np.testing.assert_array_equal(self.drop(x, 0.0), plain)
-        np.testing.assert_array_equal(
-            self.drop(x, 0.5, layer=Recurrent(HIDDEN, "rnn")), plain
-        )
-        traced = jax.jit(self.drop)(x, 0.0)
-        np.testing.assert_allclose(traced, plain, rtol=1e-6)
+        np.testing.assert_allclose(self.drop(x, 0.0), plain, rtol=1e-6)  # traced
+        never = Recurrent(HIDDEN, "rnn")
+        np.testing.assert_allclose(self.drop(x, 0.5, layer=never), plain, rtol=1e-6)
 
 
 def test_bidirectional_is_one_layer_each_way():

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from jaxdl import models
 from jaxdl.batch import Context
 from jaxdl.models.sequences import multi_hot
+from tests.quick import draw_variables, jit
 
 KEY = jax.random.key(0)
 WORDS, CLASSES = 12, 3
@@ -25,19 +26,15 @@ VARIANTS = {
     "rnn": ("rnn", {**SMALL, "pooling": "max"}),
     "lstm": ("lstm", {**SMALL, "layers": 2, "bidirectional": True}),
     "gru": ("gru", {**SMALL, "pooling": "mean"}),
+    "reversed": ("gru", {**SMALL, "reverse": True}),
 }
 
 
 def initialized(model, inputs):
-    """Parameters without compiling an initialization."""
-    shapes = jax.eval_shape(lambda: models.init(model, KEY, inputs)[0])
-    leaves, tree = jax.tree.flatten(shapes)
-    rng = np.random.default_rng(0)
-    values = [rng.normal(size=a.shape).astype(np.float32) / 2 for a in leaves]
-    return jax.tree.unflatten(tree, values)
+    return draw_variables(model, inputs)["params"]
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jit, static_argnums=0)
 def logits(model, params, inputs):
     return models.forward(model)(params, {}, inputs, Context(), None)[0]
 
@@ -82,6 +79,21 @@ def test_order_matters_to_all_but_the_bag_of_words(text_model):
         assert np.max(np.abs(turned - plain)) > 1e-3
 
 
+def test_reversed_a_network_reads_the_reversed_text():
+    forwards, backwards = (
+        models.create("lstm", classes=2, vocabulary=WORDS, **SMALL, reverse=reverse)
+        for reverse in (False, True)
+    )
+    rows = tokens((7, 7), 7)
+    params = initialized(forwards, rows)
+    np.testing.assert_allclose(
+        logits(backwards, params, rows[:, ::-1]),
+        logits(forwards, params, rows),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
 def test_multi_hot_is_which_tokens_occur():
     rows = jnp.array([[3, 1, 3, 0], [0, 0, 0, 0]])
     expected = [[0, 1, 0, 1, 0], [0, 0, 0, 0, 0]]
@@ -122,16 +134,16 @@ def test_dropout_draws_by_example_and_leaves_finite_gradients(name):
     rows = tokens((7, 0, 4), 7)
     params = initialized(model, rows)
 
-    @jax.jit
     def loss(params, rows, position):
         context = Context(training=True, dropout=0.5, position=position)
         found, _ = models.forward(model)(params, {}, rows, context, KEY)
         return jnp.sum(found**2), found
 
-    gradients, found = jax.grad(loss, has_aux=True)(params, rows, jnp.arange(3))
+    slopes = jit(jax.grad(loss, has_aux=True))
+    gradients, found = slopes(params, rows, jnp.arange(3))
     assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(gradients))
     order = jnp.array([2, 0, 1])
-    _, moved = loss(params, rows[order], order)
+    _, moved = slopes(params, rows[order], order)
     np.testing.assert_allclose(moved, found[order], rtol=1e-5, atol=1e-6)
     assert np.max(np.abs(found - logits(model, params, rows))) > 1e-3
 
@@ -141,6 +153,7 @@ def test_dropout_draws_by_example_and_leaves_finite_gradients(name):
     [
         ("lstm", {"pooling": "sum"}, "unknown pooling 'sum': give last, max, mean"),
         ("lstm", {"layers": -1}, "layers is -1: give 1 or more"),
+        ("gru", {"reverse": True, "bidirectional": True}, "leave reverse out"),
         ("conv1d", {"pooling": "last"}, "unknown pooling 'last': give max or mean"),
         ("conv1d", {"kernel_size": -2}, "kernel_size is -2: give 1 or more"),
         ("bag_of_words", {"vocabulary": 0}, "a bag of words needs a vocabulary"),

@@ -16,7 +16,7 @@ def test_auto_is_a_fixed_rule_over_the_devices():
 
 
 def test_an_unknown_way_lists_those_there_are():
-    with pytest.raises(ValueError, match="'fast': give one of auto, none, data, pmap"):
+    with pytest.raises(ValueError, match="'fast': give one of auto, none, data, fsdp"):
         parallel.placement("fast")
 
 

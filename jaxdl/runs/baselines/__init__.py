@@ -8,4 +8,12 @@ from jaxdl.runs.baselines.samples import samples
 from jaxdl.runs.baselines.tables import tabular
 from jaxdl.runs.baselines.texts import texts
 
-__all__ = ["autoencoding", "classification", "language", "pairs", "samples", "tabular", "texts"]
+__all__ = [
+    "autoencoding",
+    "classification",
+    "language",
+    "pairs",
+    "samples",
+    "tabular",
+    "texts",
+]

@@ -42,8 +42,8 @@ def kneser_ney(train: Row, test: Row, classes: int, order: int) -> float:
     """
     train, test = train.astype(np.int64), test.astype(np.int64)
     shares = np.full(len(test), 1.0 / classes)
-    tables = _tables(train, classes, min(order, len(train), len(test)))
-    for n, (grams, counts) in enumerate(tables, start=1):
+    tables = _tables(train, classes, min(order, len(train)))
+    for n, (grams, counts) in enumerate(tables[: len(test)], start=1):
         here = _interpolated(grams, counts, _codes(test, n, classes), classes, shares)
         # The first symbols have no history so long: the shorter one speaks for them.
         shares = np.concatenate([shares[: n - 1], here])

@@ -27,17 +27,18 @@ def texts(data: Dataset) -> dict[str, Figures]:
     words = {
         name: _bag(part["inputs"], data.preprocess.size) for name, part in parts.items()
     }
+    count = 2 if targets["train"].shape[1] > 1 else len(data.classes)
     usual, told = [], []
     for train, validation, test in zip(
         *(targets[name].T for name in ("train", "validation", "test")), strict=True
     ):
         names, counts = np.unique(train, return_counts=True)
         usual.append(np.mean(test == names[np.argmax(counts)]))
-        told.append(_logistic(words, train, validation))
-    figures = {"majority": {"accuracy": float(np.mean(usual))}}
-    if all(shares is not None for shares in told):
-        figures["logistic"] = _figures(told, targets["test"], len(data.classes))
-    return figures
+        told.append(_logistic(words, train.astype(int), validation, count))
+    return {
+        "majority": {"accuracy": float(np.mean(usual))},
+        "logistic": _figures(told, targets["test"]),
+    }
 
 
 def _columns(targets: np.ndarray) -> np.ndarray:
@@ -56,13 +57,17 @@ def _bag(tokens: np.ndarray, size: int) -> Any:
     return csr_matrix((ones, tuple(cells)), shape=(len(tokens), size))
 
 
-def _logistic(words: Any, train: np.ndarray, validation: np.ndarray) -> Any:
-    """(names, probabilities on the test part) of the regression that is best on the
-    validation part; None where there is one class only."""
+def _logistic(
+    words: Any, train: np.ndarray, validation: np.ndarray, classes: int
+) -> np.ndarray:
+    """Probabilities [texts, classes] on the test part, of the regression that is best
+    on the validation part."""
     from sklearn.linear_model import LogisticRegression
 
-    if len(np.unique(train)) < 2:
-        return None
+    shares = np.zeros((words["test"].shape[0], classes))
+    if len(np.unique(train)) == 1:  # there is nothing to fit
+        shares[:, train[0]] = 1.0
+        return shares
     best: tuple[float, Any] = (-1.0, None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that 100 iterations are not the end
@@ -72,23 +77,21 @@ def _logistic(words: Any, train: np.ndarray, validation: np.ndarray) -> Any:
             score = model.score(words["validation"], validation)
             if score > best[0]:
                 best = (score, model)
-    return best[1].classes_, best[1].predict_proba(words["test"])
+    shares[:, best[1].classes_] = best[1].predict_proba(words["test"])
+    return shares
 
 
-def _figures(told: Sequence[Any], targets: np.ndarray, classes: int) -> Figures:
-    if targets.shape[1] > 1:
-        shares = np.stack([found[:, 1] for _, found in told], axis=1)
-        accuracy = np.mean((shares > 0.5) == (targets > 0.5))
+def _figures(told: Sequence[np.ndarray], targets: np.ndarray) -> Figures:
+    """Of probabilities of each label, or of classes."""
+    if len(told) > 1:
+        shares = np.stack([found[:, 1] for found in told], axis=1)
         return {
-            "accuracy": float(accuracy),
+            "accuracy": float(np.mean((shares > 0.5) == (targets > 0.5))),
             "roc_auc": metrics.roc_auc(shares, targets),
             "average_precision": metrics.average_precision(shares, targets),
         }
-    names, found = told[0]
-    shares = np.zeros((len(targets), classes))
-    shares[:, names.astype(int)] = found
-    true = targets[:, 0]
-    scores = shares[:, 1] if classes == 2 else shares
+    (shares,), true = told, targets[:, 0]
+    scores = shares[:, 1] if shares.shape[1] == 2 else shares
     return {
         "accuracy": float(np.mean(np.argmax(shares, axis=1) == true)),
         "roc_auc": metrics.roc_auc(scores, true),

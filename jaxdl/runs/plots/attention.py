@@ -35,11 +35,11 @@ def attention_maps(
     """
     if not weights:
         raise ValueError("no attention maps: there are no examples")
-    for values, columns, rows in zip(weights, read, written, strict=True):
-        if values.shape != (len(rows), len(columns)):
+    for values, across, down in zip(weights, read, written, strict=True):
+        if values.shape != (len(down), len(across)):
             raise ValueError(
-                f"weights of shape {values.shape} do not fit {len(rows)} characters "
-                f"written and {len(columns)} read"
+                f"weights of shape {values.shape} do not fit {len(down)} characters "
+                f"written and {len(across)} read"
             )
     columns = min(len(weights), _COLUMNS)
     rows = math.ceil(len(weights) / columns)

@@ -26,6 +26,8 @@ _AXES = {
     "top5_accuracy": "top-5 accuracy",
     "bits_per_character": "bits per character",
     "kl": "KL divergence (nats)",
+    "negative_elbo": "negative ELBO (nats)",
+    "reconstruction": "reconstruction (nats)",
 }
 PANELS = 6
 

@@ -1,0 +1,222 @@
+"""Runs of two processes, with two virtual devices each, against one process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import image_classification
+from jaxdl import train
+from jaxdl.parallel import hosts
+from jaxdl.runs import outcome, writers
+from tests.experiments.shared import ROOT, stripes
+from tests.parallel import on_two_processes
+from tests.parallel.on_two_processes import FOLDER, first_state
+from tests.parallel.test_cluster import plain_environment
+
+# Constant, so that a run may be prolonged: a schedule over the run would be another.
+SETTINGS = {
+    "model": "mlp",
+    "epochs": 0,
+    "batch_size": 12,
+    "evaluate_every": 4,
+    "dropout": 0.3,
+    "schedule": "constant",
+    "monitor": "loss",
+}
+
+
+def launched(*command, processes=2, **variables):
+    """A command as two processes with two virtual devices each."""
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "jaxdl.launch", f"--processes={processes}"),
+            *("--devices_per_process=2", "--", sys.executable, *map(str, command)),
+        ],
+        cwd=ROOT,
+        env={**plain_environment(), "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def experiment(folder, cache, **more):
+    """``image_classification`` in two processes."""
+    flags = [f"--{name}={value}" for name, value in {**SETTINGS, **more}.items()]
+    return launched(
+        *("-m", "experiments.image_classification", *flags, f"--workdir={folder}"),
+        JAX_COMPILATION_CACHE_DIR=str(cache),
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Where compiled programs lie, for all runs here."""
+    before = jax.config.values["jax_compilation_cache_dir"]
+    folder = tmp_path_factory.mktemp("xla")
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    yield folder
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The name of a data set of 120 small images."""
+    path = tmp_path_factory.mktemp("data") / "tiny.npz"
+    images, labels = stripes(120)
+    np.savez(path, images=images, labels=labels)
+    return f"npz:{path}"
+
+
+@pytest.fixture
+def alone(tiny, cache, monkeypatch):
+    """Runs the experiment here, without pictures: those are tested elsewhere."""
+    figures = outcome.test
+    monkeypatch.setattr(outcome, "test", lambda *to: (figures(*to)[0], {}))
+    monkeypatch.setattr(outcome.plots, "learning_curves", lambda *_, **__: None)
+
+    def run(folder, steps):
+        settings = image_classification.Settings(
+            dataset=tiny, max_steps=steps, workdir=str(folder), **SETTINGS
+        )
+        assert image_classification.main(settings) == 0
+
+    return run
+
+
+def assert_close(got, expected):
+    """Rows of two logs: the same steps and names, values within 1e-5."""
+    assert [(row["step"], row["split"]) for row in got] == [
+        (row["step"], row["split"]) for row in expected
+    ]
+    for row, other in zip(got, expected, strict=True):
+        numbers = {k: v for k, v in row.items() if k not in ("step", "split")}
+        assert numbers == pytest.approx(
+            {name: other[name] for name in numbers}, rel=1e-5, abs=1e-6
+        )
+
+
+def test_two_processes_compute_and_save_what_one_does(tmp_path):
+    progress = {"checks": jnp.zeros(())}
+    with train.Checkpoints(tmp_path / "one") as checkpoints:
+        checkpoints.save(3, first_state(seed=3), progress)
+    done = launched(on_two_processes.__file__, **{FOLDER: str(tmp_path)})
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    for number in (0, 1):
+        assert f'[{number}] {{"process": {number}, "passed": true}}' in done.stdout
+    with train.Checkpoints(tmp_path / "two") as checkpoints:
+        found = checkpoints.restore(first_state(), progress)
+    assert (found.step, found.totals) == (7, {"sums": [1.5]})
+    assert found.state.params["Dense_0"]["kernel"].is_fully_addressable
+    jax.tree.map(
+        np.testing.assert_array_equal, found.state.params, first_state(seed=3).params
+    )
+
+
+def test_a_run_of_two_processes_goes_on_in_one(tmp_path, tiny, cache, alone, capsys):
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    done = experiment(folder, cache, dataset=tiny, max_steps=8)
+    assert done.returncode == 0, done.stderr[-3000:]
+    # The first prints, and nobody else; Gloo's greetings are left out.
+    lines = done.stdout.splitlines()
+    assert lines
+    assert all(line.startswith("[0] ") and "Gloo" not in line for line in lines)
+    assert "[0] devices 4 x cpu" in done.stdout
+    assert "of 2 processes" in done.stdout
+    assert done.stderr == ""
+    about = json.loads((folder / "environment.json").read_text())
+    assert about["processes"] == 2
+    assert about["way"] == {"parallel": "data", "mesh": "", "devices": 4}
+    flags = (folder / "flags.txt").read_text()
+    assert "coordinator" not in flags
+    assert "process_id" not in flags
+
+    first = writers.read(folder / "metrics.jsonl")
+    assert [(row["step"], row["split"]) for row in first] == [
+        *((4, "train"), (4, "validation"), (8, "train"), (8, "validation")),
+        (8, "test"),
+    ]
+    alone(folder, 16)
+    alone(whole, 16)
+    capsys.readouterr()
+    expected = writers.read(whole / "metrics.jsonl")
+    assert_close(first[:4], expected[:4])
+    assert_close(writers.read(folder / "metrics.jsonl"), expected)
+
+
+def test_alone_nothing_is_waited_for():
+    assert hosts.count() == 1
+    assert hosts.primary()
+    assert hosts.gather("x") == ["x"]
+    assert hosts.together(lambda: 3) == hosts.by_first(lambda: 3) == 3
+    highest = hosts.Highest()
+    assert [highest(0), highest(15)] == [0, 15]
+    assert hosts.explain(ValueError("two\n lines")) == "two lines"
+    assert hosts.explain(ValueError()) == "ValueError"
+
+
+@pytest.mark.slow
+def test_other_flags_are_refused_in_one_line(tmp_path, tiny, cache):
+    flags = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    script = (
+        "import os, runpy, sys\n"
+        "sys.argv.append('--seed=' + os.environ['JAXDL_PROCESS_ID'])\n"
+        "runpy.run_module('experiments.image_classification', run_name='__main__')"
+    )
+    done = launched(
+        *("-c", script, *flags, f"--dataset={tiny}", "--max_steps=4"),
+        f"--workdir={tmp_path / 'run'}",
+        JAX_COMPILATION_CACHE_DIR=str(cache),
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "seed is 0 in process 0 and 1 in process 1" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "which"), [("KILL", 1), ("KILL", 0), ("TERM", 1), ("INT", 0)]
+)
+def test_stopped_at_any_process_a_run_goes_on_to_the_same_end(
+    tmp_path, tiny, cache, number, which
+):
+    """A killed one ends the other at once; one that is asked to stop lets both save."""
+    folder, whole = tmp_path / "run", tmp_path / "whole"
+    script = (
+        "import os, runpy, signal, threading, time\n"
+        "from pathlib import Path\n"
+        f"path = Path({str(folder / 'metrics.jsonl')!r})\n"
+        "def strike():\n"
+        "    while not path.is_file() or path.stat().st_size < 1000:\n"
+        "        time.sleep(0.05)\n"
+        f"    os.kill(os.getpid(), signal.SIG{number})\n"
+        f"if os.environ['JAXDL_PROCESS_ID'] == '{which}':\n"
+        "    threading.Thread(target=strike, daemon=True).start()\n"
+        "runpy.run_module('experiments.image_classification', run_name='__main__')"
+    )
+    more = {"dataset": tiny, "max_steps": 1200, "save_every": 4}
+    flags = [f"--{name}={value}" for name, value in {**SETTINGS, **more}.items()]
+    done = launched(
+        *("-c", script, *flags, f"--workdir={folder}"),
+        JAX_COMPILATION_CACHE_DIR=str(cache),
+    )
+    expected = {"KILL": 137, "TERM": 143, "INT": 130}[number]
+    assert done.returncode == expected, done.stderr[-3000:]
+    if number == "KILL":
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(f"jaxdl.launch: process {which} was killed by SIGKILL")
+    else:
+        assert "and saved; go on with:" in done.stdout
+    assert 0 < max(train.Checkpoints(folder / "states").steps()) < 1200
+    for place in (folder, whole):
+        ended = experiment(place, cache, **more)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    logs = [Path(place / "metrics.jsonl").read_bytes() for place in (folder, whole)]
+    assert logs[0] == logs[1]
