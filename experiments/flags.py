@@ -136,23 +136,27 @@ def run(
         if files:
             given[files] += tuple(rest[1:])
         settings = settings_class(**given)
-        try:
-            code = main(settings)
-        except hosts.Elsewhere:
-            hosts.leave(2)
-        except (ValueError, OSError, RuntimeError, ImportError) as error:
-            if not getattr(settings, "traceback", False):
-                _fail(name, error, 2 if isinstance(error, ValueError) else 1)
-            traceback.print_exc()
-            hosts.leave(1)
-        except (Exception, KeyboardInterrupt):
-            if hosts.count() == 1:
-                raise
-            traceback.print_exc()
-            hosts.leave(1)
-        sys.exit(code or 0)
+        sys.exit(_guarded(name, main, settings))
 
     app.run(call, flags_parser=parse)
+
+
+def _guarded(name: str, main: Callable[[S], int | None], settings: S) -> int:
+    """The exit code of ``main``; an error ends in a line, or in a traceback."""
+    try:
+        return main(settings) or 0
+    except hosts.Elsewhere:
+        return hosts.leave(2)
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if not getattr(settings, "traceback", False):
+            _fail(name, error, 2 if isinstance(error, ValueError) else 1)
+        traceback.print_exc()
+        return hosts.leave(1)
+    except (Exception, KeyboardInterrupt):
+        if hosts.count() == 1:
+            raise
+        traceback.print_exc()
+        return hosts.leave(1)
 
 
 def _define(settings_class: type) -> flags.FlagValues:

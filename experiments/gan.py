@@ -24,7 +24,7 @@ from jaxdl import models, objectives, optimizers, runs, train
 from jaxdl.batch import Batch
 from jaxdl.data import Dataset, Preprocess
 from jaxdl.models import gan as networks
-from jaxdl.models.apply import forward, in_batches
+from jaxdl.models.apply import in_batches
 from jaxdl.objectives.adversarial import GAMES
 from jaxdl.runs import baselines, samples
 from jaxdl.runs.feature_classifier import (
@@ -174,9 +174,7 @@ def assemble(
     plan = common.plan(settings, data.train.size)
     data = dataclasses.replace(data, preprocess=gallery.pixels)
     players = objectives.adversarial(
-        forward(model, "generate"),
-        forward(model, "discriminate"),
-        gallery.draw_latents,
+        gallery.networks,
         loss=settings.loss,
         prepare=partial(_prepare, gallery.pixels),
     )

@@ -18,11 +18,11 @@ from jaxdl.runs.flagfile import read_flagfile
 from jaxdl.runs.folder import RunFolder, read_json
 
 EXPERIMENTS: dict[str, ModuleType] = {
-    sequence_to_sequence.NAME: sequence_to_sequence,
     forecasting.NAME: forecasting,
     gan.NAME: gan,
     image_classification.NAME: image_classification,
     language_model.NAME: language_model,
+    sequence_to_sequence.NAME: sequence_to_sequence,
     tabular.NAME: tabular,
     text_classification.NAME: text_classification,
     vae.NAME: vae,

@@ -90,23 +90,34 @@ class Players(NamedTuple):
     discriminator: Objective
 
 
+class Networks(NamedTuple):
+    """What plays: pure functions.
+
+    Attributes:
+      generate: ``forward(model, "generate")``: latents to images.
+      discriminate: ``forward(model, "discriminate")``: images to scores [batch].
+      draw: keys of examples to latents.
+    """
+
+    generate: Forward
+    discriminate: Forward
+    draw: Draw
+
+
 def generated(
-    generate: Forward,
-    draw: Draw,
+    networks: Networks,
     params: Params,
     model_state: ModelState,
     about: Context,
     key: Key[Array, ""],
 ) -> tuple[Images, ModelState]:
     """An image an example, of latents drawn by its position."""
-    latents = draw(_keys(key, LATENTS, about))
-    return generate(params, model_state, latents, about, None)
+    latents = networks.draw(_keys(key, LATENTS, about))
+    return networks.generate(params, model_state, latents, about, None)
 
 
 def adversarial(
-    generate: Forward,
-    discriminate: Forward,
-    draw: Draw,
+    networks: Networks,
     *,
     loss: str = "non_saturating",
     prepare: Prepare | None = None,
@@ -116,15 +127,13 @@ def adversarial(
     Numbers of ``hyper``, each left out where there is none: ``label_noise``, the most
     that is drawn uniformly to move labels towards each other (real 1 - u, generated
     u); ``gradient_penalty``, the weight of (|slope| - 1)^2 at a random place between
-    each real and a generated image (Gulrajani et al. 2017, eq. 3), in training;
+    each real and a generated image (Gulrajani et al. 2017, eq. 3), both in training;
     ``dropout``. Each player's model state is changed by its own objective alone.
 
     Metrics: ``generator_loss`` or ``discriminator_loss``.
 
     Args:
-      generate: ``forward(model, "generate")``: latents to images.
-      discriminate: ``forward(model, "discriminate")``: images to scores [batch].
-      draw: keys of examples to latents.
+      networks: of both players.
       loss: a name of ``GAMES``.
       prepare: prepare(batch, key, training) -> batch, inside the step.
 
@@ -134,62 +143,71 @@ def adversarial(
     if loss not in GAMES:
         raise ValueError(f"unknown loss {loss!r}: give one of {', '.join(GAMES)}")
     game = GAMES[loss]
-    make = partial(generated, generate, draw)
+    return Players(
+        generator=partial(_generator, networks, game),
+        discriminator=partial(_discriminator, networks, game, prepare),
+    )
 
-    def generator(
-        params: Params,
-        model_state: ModelState,
-        hyper: Hyper,
-        batch: Batch,
-        key: Any,
-        training: bool,
-    ) -> Result:
-        about = context(batch, hyper, training)
-        images, after = make(params, model_state, about, key)
-        key = jax.random.fold_in(key, SCORES)
-        scores, _ = discriminate(params, model_state, images, about, key)
-        pair = losses.total(game.generator(scores), mask_of(batch))
-        state = _changed_by("generator", model_state, after)
-        return pair, (state, {"generator_loss": Mean(*pair)})
 
-    def discriminator(
-        params: Params,
-        model_state: ModelState,
-        hyper: Hyper,
-        batch: Batch,
-        key: Any,
-        training: bool,
-    ) -> Result:
-        batch = without_padding(batch)
-        if prepare is not None:
-            batch = without_padding(
-                prepare(batch, jax.random.fold_in(key, PREPARE), training)
-            )
-        real, about = batch["inputs"], context(batch, hyper, training)
-        images, _ = make(params, model_state, about, key)
-        noise = jnp.zeros((len(real), 2))
-        if training and game.labelled and "label_noise" in hyper:
-            noise = hyper["label_noise"] * _uniform(key, LABELS, about, 2)
-        scores, state = discriminate(
-            params,
-            model_state,
-            _in_pairs(real, images),
-            _of_pairs(about),
-            jax.random.fold_in(key, SCORES),
-        )
-        scores = scores.reshape(-1, 2)
-        each = game.real(scores[:, 0], noise[:, 0])
-        each = each + game.generated(scores[:, 1], noise[:, 1])
-        if training and "gradient_penalty" in hyper:
-            place = _uniform(key, PENALTY, about, 1)[:, 0]
-            slope = partial(_slope, discriminate, params, state, about)
-            penalty = jnp.square(slope(_between(real, images, place)) - 1)
-            each = each + hyper["gradient_penalty"] * penalty
-        pair = losses.total(each, mask_of(batch))
-        state = _changed_by("discriminator", model_state, state)
-        return pair, (state, {"discriminator_loss": Mean(*pair)})
+def _generator(
+    networks: Networks,
+    game: Game,
+    params: Params,
+    model_state: ModelState,
+    hyper: Hyper,
+    batch: Batch,
+    key: Any,
+    training: bool,
+) -> Result:
+    """The generator's objective: that what it makes scores high."""
+    about = context(batch, hyper, training)
+    images, after = generated(networks, params, model_state, about, key)
+    key = jax.random.fold_in(key, SCORES)
+    scores, _ = networks.discriminate(params, model_state, images, about, key)
+    pair = losses.total(game.generator(scores), mask_of(batch))
+    state = _changed_by("generator", model_state, after)
+    return pair, (state, {"generator_loss": Mean(*pair)})
 
-    return Players(generator, discriminator)
+
+def _discriminator(
+    networks: Networks,
+    game: Game,
+    prepare: Prepare | None,
+    params: Params,
+    model_state: ModelState,
+    hyper: Hyper,
+    batch: Batch,
+    key: Any,
+    training: bool,
+) -> Result:
+    """The discriminator's objective: that real images score high, others low."""
+    batch = without_padding(batch)
+    if prepare is not None:
+        prepared = prepare(batch, jax.random.fold_in(key, PREPARE), training)
+        batch = without_padding(prepared)
+    real, about = batch["inputs"], context(batch, hyper, training)
+    images, _ = generated(networks, params, model_state, about, key)
+    noise = jnp.zeros((len(real), 2))
+    if training and game.labelled and "label_noise" in hyper:
+        noise = hyper["label_noise"] * _uniform(key, LABELS, about, 2)
+    scores, after = networks.discriminate(
+        params,
+        model_state,
+        _in_pairs(real, images),
+        _of_pairs(about),
+        jax.random.fold_in(key, SCORES),
+    )
+    scores = scores.reshape(-1, 2)
+    each = game.real(scores[:, 0], noise[:, 0])
+    each = each + game.generated(scores[:, 1], noise[:, 1])
+    if training and "gradient_penalty" in hyper:
+        place = _uniform(key, PENALTY, about, 1)[:, 0]
+        slope = partial(_slope, networks.discriminate, params, after, about)
+        penalty = jnp.square(slope(_between(real, images, place)) - 1)
+        each = each + hyper["gradient_penalty"] * penalty
+    pair = losses.total(each, mask_of(batch))
+    state = _changed_by("discriminator", model_state, after)
+    return pair, (state, {"discriminator_loss": Mean(*pair)})
 
 
 def _changed_by(player: str, before: ModelState, after: ModelState) -> ModelState:

@@ -235,14 +235,6 @@ def train_to_the_end(
       complete: told of one that came to its end.
     """
     plan = machine.plan
-    several = machine.way.processes > 1
-    agree = hosts.Highest()
-
-    def interrupted() -> bool:
-        told = agree(caught.number)
-        caught.number = caught.number or told
-        return told != 0
-
     with (
         signals.catch() as caught,
         machine.feed,
@@ -270,8 +262,8 @@ def train_to_the_end(
             checkpoints=checkpoints,
             save_every=plan.save_every,
             watch=watch,
-            interrupted=interrupted,
-            agree=hosts.anyone if several else None,
+            interrupted=_agreed(caught),
+            agree=hosts.anyone if machine.way.processes > 1 else None,
         )
     recorder.close_line()
     if fitted.status in ("interrupted", "failed"):
@@ -289,6 +281,19 @@ def train_to_the_end(
         return 1
     complete(fitted)
     return 0
+
+
+def _agreed(caught: signals.Caught) -> Callable[[], bool]:
+    """Whether a signal came, to this process or to one that trains with it; asked once
+    a dispatch, all say so at the same one."""
+    agree = hosts.Highest()
+
+    def interrupted() -> bool:
+        told = agree(caught.number)
+        caught.number = caught.number or told
+        return told != 0
+
+    return interrupted
 
 
 def resume_command(experiment: str, folder: RunFolder) -> str:

@@ -34,7 +34,10 @@ def findings(
     """
 
     def told() -> Told:
-        return {"this run": values, **naive().forecasts}
+        found = naive()
+        others = dict(found.forecasts)
+        ridge = others.pop("ridge")
+        return {"this run": values, **others, f"ridge, {found.lags} lags": ridge}
 
     pictures: dict[str, Picture] = {
         "forecasts.png": lambda path: _forecasts(data, told(), path)
@@ -49,9 +52,8 @@ def findings(
 
 def told_baselines(data: Windows, found: Naive) -> dict[str, Figures]:
     """The baselines' figures on the test part; says what the ridge regression sees."""
-    steps = "step" if found.lags == 1 else "steps"
     print(
-        f"ridge regression on {found.lags} {steps} of the past with penalty "
+        f"ridge regression on {found.lags} steps of the past with penalty "
         f"{found.penalty:g}, both by validation"
     )
     return found.figures(_targets(data))

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key, PyTree
 from jaxdl.batch import Batch, Context, mask_of
 from jaxdl.models.apply import forward, in_batches
 from jaxdl.models.gan import draw_latents
-from jaxdl.objectives.adversarial import generated
+from jaxdl.objectives.adversarial import Networks, generated
 from jaxdl.objectives.supervised import without_padding
 from jaxdl.runs import plots, spectrum
 from jaxdl.runs.feature_classifier import FeatureClassifier
@@ -47,9 +47,18 @@ class Gallery:
     classifier: FeatureClassifier
     names: Sequence[str]
 
-    def draw_latents(self, keys: Key[Array, " batch"]) -> Array:
-        """The model's latents, a key an image."""
-        return draw_latents(keys, self.model.latents, self.model.latent_distribution)
+    @property
+    def networks(self) -> Networks:
+        """Both players, as pure functions."""
+        return Networks(
+            generate=forward(self.model, "generate"),
+            discriminate=forward(self.model, "discriminate"),
+            draw=partial(
+                draw_latents,
+                size=self.model.latents,
+                distribution=self.model.latent_distribution,
+            ),
+        )
 
     def draw(
         self,
@@ -59,14 +68,8 @@ class Gallery:
         key: Key[Array, ""],
     ) -> Stored:
         """Samples in the stored scale, an image a position; pure."""
-        images, _ = generated(
-            forward(self.model, "generate"),
-            self.draw_latents,
-            params,
-            model_state,
-            Context(position=position),
-            key,
-        )
+        about = Context(position=position)
+        images, _ = generated(self.networks, params, model_state, about, key)
         return self.pixels.invert(images)
 
     def measure(

@@ -26,4 +26,13 @@ CASES: dict[str, tuple[str, ...]] = {
         *("--ema_decay=0.9", "--kl_warmup_steps=100", "--latents=4"),
         "--importance_samples=4",
     ),
+    "forecasting": ("--max_steps=240", "--epochs=0", "--ema_decay=0.9", *_OFTEN),
+    "gan": (
+        *("--max_steps=40", "--batch_size=16", "--channels=8", "--latents=8"),
+        *("--evaluate_every=5", "--save_every=3"),
+    ),
+    "sequence_to_sequence": (
+        *("--max_steps=90", "--examples=1000", "--width=16", "--layers=1"),
+        *(*_SHORT, "--evaluate_every=10", "--dropout=0.1"),
+    ),
 }

@@ -70,7 +70,7 @@ BAD = {
     "accumulate": ({"accumulate_steps": 3}, "microbatches"),
     "validation": ({"validation_fraction": 1.5}, "--validation_fraction is 1.5"),
     "image_size": ({"dataset": "digits", "image_size": 9}, "--image_size=9"),
-    "parallel": ({"parallel": "both"}, "auto, none, data, pmap"),
+    "parallel": ({"parallel": "both"}, "auto, none, data, fsdp"),
     "steps_per_call": ({"steps_per_call": "many"}, "--steps_per_call is 'many'"),
     "precision": ({"precision": "float8"}, "float32 or bfloat16"),
     "on_nonfinite": ({"on_nonfinite": "cry"}, "stop, skip, ignore"),

@@ -99,8 +99,12 @@ def test_data_of_another_shape_is_refused(trained):
         ("flags.txt", "--nosuchflag=1\n", "nosuchflag"),
         ("flags.txt", "--epochs=many\n", "epochs=many: int is expected"),
         ("flags.txt", "nonsense\n", "line 1"),
-        ("model.json", '{"experiment": "os"}', "'os': known are image_classification"),
-        ("model.json", "[]", "known are image_classification"),
+        (
+            "model.json",
+            '{"experiment": "os"}',
+            "'os': known are .*image_classification",
+        ),
+        ("model.json", "[]", "known are .*image_classification"),
         ("model.json", "{", "broken"),
     ],
 )

@@ -98,6 +98,31 @@ def test_a_run_that_goes_on_ends_as_the_one_that_was_not_stopped(
         assert (folder / name).read_bytes() == (trained / name).read_bytes(), name
 
 
+def test_the_classifier_is_a_function_of_data_and_seed(settings):
+    data = gan.check(settings())
+    one, same, other = (
+        feature_classifier.train_classifier(data, seed) for seed in (0, 0, 1)
+    )
+    kernels = [c.variables["params"]["output"]["kernel"] for c in (one, same, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.any(kernels[0] != kernels[2])
+    images = data.test.fetch(np.arange(5))["inputs"]
+    features, logits = one.seen(images)
+    assert (features.shape, logits.shape) == ((5, feature_classifier.FEATURES), (5, 3))
+    expected, _ = one.look(one.variables, images.astype(np.float32))
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-4)
+    again, _ = one.seen(images, other.variables)
+    assert np.any(again != features)
+    assert feature_classifier.distance(features, features) < 1e-3
+
+
+@pytest.mark.slow
+def test_the_classifier_of_the_digits_knows_them(monkeypatch):
+    monkeypatch.setattr(feature_classifier, "STEPS", 1000)
+    data = gan.check(gan.Settings())
+    assert feature_classifier.train_classifier(data, 0).accuracy > 0.95
+
+
 def test_files_are_scored_by_the_discriminator(loaded, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 255, (3, 6, 6)).astype(np.uint8)
     np.save(tmp_path / "images.npy", images)

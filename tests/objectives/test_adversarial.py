@@ -59,10 +59,11 @@ class Pair(nn.Module):
         return self.discriminate(x, context)
 
 
-GENERATE, DISCRIMINATE = (
-    forward(Pair(), name) for name in ("generate", "discriminate")
+NETWORKS = Networks(
+    forward(Pair(), "generate"),
+    forward(Pair(), "discriminate"),
+    partial(draw_latents, size=LATENTS),
 )
-DRAW = partial(draw_latents, size=LATENTS)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def batch(seed=0):
 
 
 def players(loss="non_saturating", **options):
-    return objectives.adversarial(GENERATE, DISCRIMINATE, DRAW, loss=loss, **options)
+    return objectives.adversarial(NETWORKS, loss=loss, **options)
 
 
 def run(objective, initial, data, hyper=None, training=True):
@@ -148,9 +149,8 @@ def test_the_penalty_is_the_slope_that_a_linear_critic_has():
     def make(params, state, z, context, key):
         return jnp.tanh(z[:, :1]) * jnp.ones((len(z), 4)), state
 
-    critic = objectives.adversarial(
-        make, linear, DRAW, loss="wasserstein"
-    ).discriminator
+    networks = Networks(make, linear, NETWORKS.draw)
+    critic = objectives.adversarial(networks, loss="wasserstein").discriminator
     data = {"inputs": batch()["inputs"].reshape(BATCH, 4)}
     without, with_penalty = (
         critic({"discriminator": weights}, {}, hyper, data, KEY, True)[0][0]

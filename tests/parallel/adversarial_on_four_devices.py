@@ -13,16 +13,17 @@ import pytest
 from jaxdl import models, objectives, optimizers, parallel, train
 from jaxdl.models.apply import forward
 from jaxdl.models.gan import DCGAN, draw_latents
+from jaxdl.objectives.adversarial import Networks
 
 STEPS, BATCH, SHAPE = 4, 16, (6, 6, 1)
 # All that can differ: batch norm, dropout, spectral norm, noise, padding.
 MODEL = DCGAN(SHAPE, latents=3, channels=2, spectral_norm=True)
-PLAYERS = objectives.adversarial(
+NETWORKS = Networks(
     forward(MODEL, "generate"),
     forward(MODEL, "discriminate"),
     partial(draw_latents, size=3),
-    loss="least_squares",
 )
+PLAYERS = objectives.adversarial(NETWORKS, loss="least_squares")
 HYPER = {"label_noise": 0.1, "dropout": 0.3}
 # Not Adam: it would scale the rounding of gradients near zero up to whole updates.
 OPTIMIZER = optimizers.make("momentum", weight_decay=0.01)

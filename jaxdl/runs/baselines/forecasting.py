@@ -37,10 +37,8 @@ class Naive:
     penalty: float
 
     def figures(self, targets: Forecasts) -> dict[str, Figures]:
-        """Their errors, and the ridge regression's number of lags."""
-        found = {name: errors(f, targets) for name, f in self.forecasts.items()}
-        found["ridge"]["lags"] = float(self.lags)
-        return found
+        """Their errors."""
+        return {name: errors(f, targets) for name, f in self.forecasts.items()}
 
 
 def naive(data: Windows) -> Naive:
