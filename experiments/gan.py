@@ -170,7 +170,6 @@ def assemble(
     settings: Settings, data: Dataset, gallery: samples.Gallery
 ) -> tuple[Task, Plan]:
     """The task, on data that are there, with a classifier that is trained."""
-    model, classifier = gallery.model, gallery.classifier
     plan = common.plan(settings, data.train.size)
     data = dataclasses.replace(data, preprocess=gallery.pixels)
     players = objectives.adversarial(
@@ -179,29 +178,16 @@ def assemble(
         prepare=partial(_prepare, gallery.pixels),
     )
     optimizer = _optimizer(settings)
-    hyper = common.hyper(settings, _numbers(settings))
     spec = {"shape": list(data.input_shape), "dtype": "float32"}
-    example = models.example(spec)
-
-    def state(seed: Any) -> Any:
-        params, model_state = models.init(model, jax.random.key(seed), example)
-        return train.create_adversarial_state(
-            params,
-            optimizer,
-            model_state,
-            classifier=classifier.variables,
-            hyper=hyper,
-            seed=seed,
-            ema_decay=settings.ema_decay or None,
-        )
+    create = _creator(settings, gallery, optimizer, models.example(spec))
 
     def untrained(count: int) -> Any:
-        create = jax.jit(state, compiler_options=quick_compiling())
-        return samples.samples(gallery, create(settings.seed), count)
+        quick = jax.jit(create, compiler_options=quick_compiling())
+        return samples.samples(gallery, quick(settings.seed), count)
 
     task = Task(
         data=data,
-        create=state,
+        create=create,
         step=train.make_adversarial_step(
             *players,
             optimizer,
@@ -211,7 +197,7 @@ def assemble(
         evaluation=train.make_adversarial_evaluation(*players, gallery.measure),
         outputs=None,
         findings=partial(samples.findings, gallery),
-        baselines=partial(baselines.samples, data, classifier, untrained),
+        baselines=partial(baselines.samples, data, gallery.classifier, untrained),
         model={
             "model": {
                 "name": settings.model,
@@ -220,13 +206,34 @@ def assemble(
             "input": spec,
             "classes": list(data.classes),
             "preprocess": gallery.pixels.to_json(),
-            "classifier": {"validation_accuracy": classifier.accuracy},
+            "classifier": {"validation_accuracy": gallery.classifier.accuracy},
         },
-        layers=lambda: common.layers(model, state, example),
+        layers=lambda: common.layers(gallery.model, create, models.example(spec)),
         headline="frechet_distance",
         show=partial(samples.show, gallery),
     )
     return task, plan
+
+
+def _creator(
+    settings: Settings, gallery: samples.Gallery, optimizer: Any, example: Any
+) -> Callable[[Any], train.AdversarialState]:
+    """What makes the state of a seed."""
+    hyper = common.hyper(settings, _numbers(settings))
+
+    def create(seed: Any) -> train.AdversarialState:
+        params, model_state = models.init(gallery.model, jax.random.key(seed), example)
+        return train.create_adversarial_state(
+            params,
+            optimizer,
+            model_state,
+            classifier=gallery.classifier.variables,
+            hyper=hyper,
+            seed=seed,
+            ema_decay=settings.ema_decay or None,
+        )
+
+    return create
 
 
 def _pixels(high: float, pixel_range: tuple[float, float], channels: int) -> Preprocess:

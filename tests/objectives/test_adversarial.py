@@ -14,7 +14,7 @@ from jaxdl.batch import Context
 from jaxdl.layers import BatchNorm, Dropout
 from jaxdl.models.apply import forward
 from jaxdl.models.gan import draw_latents
-from jaxdl.objectives.adversarial import GAMES
+from jaxdl.objectives.adversarial import GAMES, Networks
 from tests import quick
 
 SHAPE, LATENTS, BATCH = (2, 2, 1), 3, 6
