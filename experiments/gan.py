@@ -57,7 +57,7 @@ class Settings(flags.TrainingSettings):
     model: str = option("dcgan", f"one of {', '.join(models.ADVERSARIAL_MODELS)}")
     max_steps: int = option(3000, "stop after so many steps; 0: epochs", same_run=True)
     batch_size: int = option(64, "real images a step, over all devices")
-    learning_rate: float = option(2e-4, "peak learning rate, of both players")
+    learning_rate: float = option(5e-4, "peak learning rate, of both players")
     beta1: str = option(
         "auto", "Adam's memory of gradients; auto: 0.5 where it has one"
     )

@@ -54,7 +54,7 @@ class Settings:
     image_size: int = option(0, "resize images to this many pixels a side; 0: as is")
     steps: int = option(1500, "steps of each network")
     batch_size: int = option(64, "real images a step")
-    learning_rate: float = option(2e-4, "learning rate of both players")
+    learning_rate: float = option(5e-4, "learning rate of both players")
     ema_decay: float = option(0.99, "moving average of parameters; 0: none")
     loss: str = option("non_saturating", "non_saturating or least_squares")
     channels: int = option(32, "feature maps at full size, doubled at each halving")
