@@ -59,6 +59,8 @@ class Settings(flags.TrainingSettings):
     width: int = option(0, "of the transformer's vectors")
     heads: int = option(0, "attention heads of the transformer")
     epochs: int = option(20, "passes over the training part", same_run=True)
+    optimizer: str = option("adamw", "sgd, adam, lion, muon...; a wrong one lists all")
+    weight_decay: float = option(2.0, "decoupled decay of weights, not biases or norms")
     learning_rate: float = option(3e-3, "peak learning rate")
     schedule: str = option("cosine", "learning-rate schedule; a wrong one lists all")
     clip_norm: float = option(1.0, "bound on the gradient's norm; 0: none")

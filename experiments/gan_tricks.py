@@ -1,4 +1,4 @@
-"""Compare what each of five tricks does for a GAN: with all, without each, with none.
+"""Compare what each of five tricks does for a GAN, left out of all or alone.
 
 Without flags: scikit-learn's handwritten digits. All networks see the same batches
 in the same order, for as many steps; samples after the last one are measured against
@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import comparing, flags, gan
+from experiments import common, comparing, flags, gan
 from experiments.flags import option
 from jaxdl import data as data_room
 from jaxdl import optimizers, train
@@ -32,9 +32,10 @@ TRICKS: dict[str, dict[str, Any]] = {
     "3b noise on labels": {"label_noise": "0"},
     "4a strided convolution": {"downsampling": "max_pool"},
     "4b leaky ReLU": {"activation": "relu"},
-    "5 divisible kernel": {"kernel_size": 5, "checkerboard": True},
+    "5 divisible kernel": {"kernel_size": 3, "checkerboard": True},
 }
 ALL, NONE = "all tricks", "none"
+EFFECTS = ("without", "alone")
 FIGURES = ("frechet_distance", "class_coverage", "checkerboard")
 COLUMNS = (
     "variant",
@@ -52,12 +53,13 @@ class Settings:
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
     data_dir: str = option("", "where TFDS data sets lie")
     image_size: int = option(0, "resize images to this many pixels a side; 0: as is")
-    steps: int = option(1500, "steps of each network")
+    effect: str = option("without", "each trick left out of all (without), or alone")
+    steps: int = option(600, "steps of each network")
     batch_size: int = option(64, "real images a step")
     learning_rate: float = option(5e-4, "learning rate of both players")
     ema_decay: float = option(0.99, "moving average of parameters; 0: none")
     loss: str = option("non_saturating", "non_saturating or least_squares")
-    channels: int = option(32, "feature maps at full size, doubled at each halving")
+    channels: int = option(16, "feature maps at full size, doubled at each halving")
     seeds: int = option(3, "networks of each kind, from seeds 0, 1, ...")
     split_seed: int = option(0, "seed of the splits")
     workdir: str = option("", "run folder; empty: checkpoints/...")
@@ -65,11 +67,17 @@ class Settings:
     traceback: bool = option(False, "show the traceback of an error")
 
 
-def variants() -> dict[str, dict[str, Any]]:
+def variants(effect: str) -> dict[str, dict[str, Any]]:
     """Name to the settings in which it differs from a network with all tricks."""
-    without = {f"without {name}": change for name, change in TRICKS.items()}
     none = {key: value for change in TRICKS.values() for key, value in change.items()}
-    return {ALL: {}, **without, NONE: none}
+    if effect == "without":
+        each = {f"without {name}": change for name, change in TRICKS.items()}
+    else:
+        each = {
+            f"{name} alone": {k: v for k, v in none.items() if k not in change}
+            for name, change in TRICKS.items()
+        }
+    return {ALL: {}, **each, NONE: none}
 
 
 def build(
@@ -83,6 +91,7 @@ def build(
     for name in ("steps", "seeds"):
         if getattr(settings, name) < 1:
             raise ValueError(f"--{name} is {getattr(settings, name)}: give 1 or more.")
+    common.choice("effect", settings.effect, EFFECTS)
     optimizers.check_rate(settings.learning_rate, "--learning_rate")
     labelled = [name for name, game in GAMES.items() if game.labelled]
     if settings.loss not in labelled:
@@ -104,7 +113,7 @@ def build(
     )
     asked = {
         name: dataclasses.replace(shared, **change)
-        for name, change in variants().items()
+        for name, change in variants(settings.effect).items()
     }
     return gan.check(shared), asked
 

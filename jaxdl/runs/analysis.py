@@ -58,18 +58,20 @@ def class_figures(
     probabilities: Float[ArrayLike, "examples classes"],
     targets: Int[ArrayLike, " examples"],
 ) -> dict[str, float]:
-    """``precision``, ``recall``, ``f1`` and ``roc_auc`` of classified examples.
+    """``accuracy``, ``precision``, ``recall``, ``f1`` and ``roc_auc`` of examples.
 
     Of two classes, those of the second, the positive one; of more, their means over
     the classes (macro), and the area of each class against the rest.
     """
     shares, true = np.asarray(probabilities), np.asarray(targets)
     matrix = confusion(shares, true)
+    accuracy = float(np.trace(matrix) / np.sum(matrix))
     if len(matrix) > 2:
         area = metrics.roc_auc(shares, true)
-        return {**metrics.macro_scores(matrix), "roc_auc": area}
+        return {"accuracy": accuracy, **metrics.macro_scores(matrix), "roc_auc": area}
     scores = metrics.class_scores(matrix)
     return {
+        "accuracy": accuracy,
         "precision": float(scores.precision[1]),
         "recall": float(scores.recall[1]),
         "f1": float(scores.f1[1]),

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from jaxdl.data.timestamps import DAY, usual_step
 from jaxdl.data.windows import Windows
+from jaxdl.runs.analysis import errors
 from jaxdl.runs.baselines.forecasting import Naive
 from jaxdl.runs.plots.forecasting import errors_by, forecasts
 from jaxdl.train.task import Figures, Findings, Picture
@@ -24,8 +25,9 @@ def findings(
     naive: Callable[[], Naive],
     values: Float[np.ndarray, "windows horizons"],
 ) -> Findings:
-    """Pictures: forecasts beside what came over a stretch of the test part, and the
-    error by horizon and by the hour of the day.
+    """MAE and RMSE of the forecasts, also where they are an average of several models';
+    pictures: forecasts beside what came over a stretch of the test part, and the error
+    by horizon and by the hour of the day.
 
     Args:
       data: what was forecast.
@@ -47,7 +49,7 @@ def findings(
     times = data.series.times
     if times is not None and usual_step(times) < DAY:
         pictures["error_by_hour.png"] = lambda path: _by_hour(data, told(), path)
-    return Findings(metrics={}, pictures=pictures)
+    return Findings(errors(values, _targets(data)), pictures)
 
 
 def told_baselines(data: Windows, found: Naive) -> dict[str, Figures]:

@@ -24,7 +24,8 @@ Predict = Callable[[np.ndarray], np.ndarray]
 def regression(
     data: Dataset, predict: Predict, values: Float[np.ndarray, " examples"], source: Any
 ) -> Findings:
-    """Pictures of predicted against true values, and of what the columns matter."""
+    """MAE and RMSE of the outputs, also where they are an average of several models';
+    pictures of predicted against true values, and of what the columns matter."""
     true = source.fetch(np.arange(source.size))["targets"]
     name = data.preprocess.target
     pictures: Shown = {
@@ -37,7 +38,7 @@ def regression(
             f"rise of the mean absolute error of {name}",
         ),
     }
-    return Findings(metrics={}, pictures=pictures)
+    return Findings(analysis.errors(values, true), pictures)
 
 
 def classes(

@@ -36,8 +36,7 @@ def findings(
     if several:
         pictures["label_scores.txt"] = _label_scores(probabilities, true, classes)
         return Findings(label_figures(probabilities, true), pictures)
-    matrix = np.zeros((len(classes),) * 2, np.int64)
-    np.add.at(matrix, (true, np.argmax(probabilities, axis=1)), 1)
+    matrix = analysis.confusion(probabilities, true)
     pictures["confusion_matrix.png"] = partial(plots.confusion_matrix, matrix, classes)
     return Findings(analysis.class_figures(probabilities, true), pictures)
 
@@ -46,10 +45,11 @@ def label_figures(
     probabilities: Float[np.ndarray, "examples labels"],
     targets: Float[np.ndarray, "examples labels"],
 ) -> Figures:
-    """Precision, recall, F1, ROC AUC and average precision, means over the labels; a
-    probability above one half says yes."""
+    """Accuracy, precision, recall, F1, ROC AUC and average precision, means over the
+    labels; a probability above one half says yes."""
     scores = _scores(probabilities, targets)
     return {
+        "accuracy": float(np.mean((probabilities > 0.5) == (targets > 0.5))),
         **{name: float(np.mean(values)) for name, values in scores.items()},
         "roc_auc": metrics.roc_auc(probabilities, targets),
         "average_precision": metrics.average_precision(probabilities, targets),

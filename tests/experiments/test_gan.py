@@ -251,7 +251,7 @@ def test_variants_are_compared_in_one_command(tiny, tmp_path, capsys, monkeypatc
     )
     assert gan_tricks.main(asked) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert list(printed["variants"]) == list(gan_tricks.variants())
+    assert list(printed["variants"]) == list(gan_tricks.variants("without"))
     assert printed["variants"]["all tricks"]["frechet_distance"] == [10.0, 11.0]
     assert printed["start"] == [110.0, 111.0]
     rows = [
@@ -277,9 +277,11 @@ def test_variants_that_are_alike_have_the_same_figures(tiny):
     assert one != other
 
 
-def test_every_variant_of_the_tricks_can_be_made(tiny):
-    data, asked = gan_tricks.build(gan_tricks.Settings(dataset=tiny, channels=2))
-    assert list(asked) == list(gan_tricks.variants())
+@pytest.mark.parametrize("effect", gan_tricks.EFFECTS)
+def test_every_variant_of_the_tricks_can_be_made(tiny, effect):
+    settings = gan_tricks.Settings(dataset=tiny, channels=2, effect=effect)
+    data, asked = gan_tricks.build(settings)
+    assert list(asked) == list(gan_tricks.variants(effect))
     for one in asked.values():
         gan.check(one)
     changed = [
@@ -289,7 +291,13 @@ def test_every_variant_of_the_tricks_can_be_made(tiny):
         )
         for one in asked.values()
     ]
-    assert changed == [0, 1, 1, 1, 1, 1, 1, 2, 8]
+    each = [1, 1, 1, 1, 1, 1, 2]
+    total = sum(each)
+    assert changed == [
+        *(0, *(n if effect == "without" else total - n for n in each), total)
+    ]
     with pytest.raises(ValueError, match="noise on labels, which non_saturating"):
         gan_tricks.build(gan_tricks.Settings(dataset=tiny, loss="hinge"))
+    with pytest.raises(ValueError, match="effect is 'with'.*without, alone"):
+        gan_tricks.build(gan_tricks.Settings(dataset=tiny, effect="with"))
     assert data.classes == ("row", "column", "diagonal")

@@ -36,6 +36,7 @@ def test_class_figures_equal_scikit_learns(seed, classes):
     found = analysis.class_figures(shares, targets)
     assert [found[k] for k in ("precision", "recall", "f1")] == pytest.approx(expected)
     assert found["roc_auc"] == pytest.approx(area)
+    assert found["accuracy"] == pytest.approx(np.mean(said == targets))
 
 
 def test_importance_finds_what_a_model_goes_by():
@@ -88,7 +89,7 @@ def test_a_regression_is_drawn(tmp_path):
     values = np.arange(12, dtype=np.float32)
     set_, source = data((), values)
     found = tables.regression(set_, lambda x: x[:, 0], values + 1, source)
-    assert found.metrics == {}
+    assert found.metrics == {"mae": 1.0, "rmse": 1.0}
     check_pictures(found, {"predicted_and_true.png", "importance.png"}, tmp_path)
 
 
@@ -98,7 +99,8 @@ def test_classes_are_scored_and_drawn(tmp_path, classes):
     shares = np.eye(len(classes))[targets] * 0.8 + 0.2 / len(classes)
     set_, source = data(classes, targets)
     found = tables.classes(set_, lambda x: shares, shares, source)
-    assert found.metrics == {"precision": 1, "recall": 1, "f1": 1, "roc_auc": 1}
+    names = ("accuracy", "precision", "recall", "f1", "roc_auc")
+    assert found.metrics == dict.fromkeys(names, 1.0)
     names = {"confusion_matrix.png", "ranking_curves.png", "importance.png"}
     check_pictures(found, names, tmp_path)
 

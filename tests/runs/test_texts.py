@@ -27,6 +27,7 @@ def test_of_several_labels_figures_are_scikit_learns(tmp_path):
     found = texts.findings(data, shares, data.test)
     said = shares > 0.5
     expected = {
+        "accuracy": np.mean(targets == said),
         "precision": sklearn.precision_score(targets, said, average="macro"),
         "recall": sklearn.recall_score(targets, said, average="macro"),
         "f1": sklearn.f1_score(targets, said, average="macro"),
@@ -51,6 +52,7 @@ def test_of_two_classes_they_are_those_of_the_second(tmp_path):
     data = data_of(targets, ("no", "yes"))
     found = texts.findings(data, np.stack([1 - yes, yes], axis=1), data.test)
     expected = {
+        "accuracy": sklearn.accuracy_score(targets, yes > 0.5),
         "precision": sklearn.precision_score(targets, yes > 0.5),
         "recall": sklearn.recall_score(targets, yes > 0.5),
         "f1": sklearn.f1_score(targets, yes > 0.5),

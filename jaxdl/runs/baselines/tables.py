@@ -57,9 +57,5 @@ def _classes(data: Dataset, train: Any, test: Any) -> dict[str, Figures]:
             model.fit(train[0][some], train[1][some])
         probabilities = np.zeros((len(test[1]), len(data.classes)))
         probabilities[:, model.classes_] = model.predict_proba(test[0])
-        right = np.argmax(probabilities, axis=1) == test[1]
-        figures["logistic"] = {
-            "accuracy": float(np.mean(right)),
-            **class_figures(probabilities, test[1]),
-        }
+        figures["logistic"] = class_figures(probabilities, test[1])
     return figures
