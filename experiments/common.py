@@ -59,12 +59,12 @@ def choice(flag: str, value: str, allowed: Iterable[str]) -> str:
     return value
 
 
-def sizes(flag: str, value: str) -> list[int]:
-    """The sizes of layers that a value such as ``64,64`` names; else ValueError in one
-    line."""
+def sizes(flag: str, value: str, what: str = "sizes of layers") -> list[int]:
+    """The sizes that a value such as ``64,64`` names; else ValueError in one line that
+    says of ``what``."""
     parts = [part.strip() for part in value.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"--{flag} is {value!r}: give sizes of layers, such as 64,64.")
+        raise ValueError(f"--{flag} is {value!r}: give {what}, such as 64,64.")
     return [int(part) for part in parts]
 
 

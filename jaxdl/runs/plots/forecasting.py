@@ -35,12 +35,19 @@ def forecasts(
       target: the name of what is forecast.
       path: the PNG to write.
     """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     figure = new_figure(9.6, 4.2)
     axes = figure.add_subplot()
     axes.plot(np.asarray(at), truth, color="#111111", linewidth=2.0, label="truth")
     for (name, values), style in zip(told.items(), _STYLES, strict=False):
         axes.plot(np.asarray(at), values, label=printable(name), **style)
-    axes.set_xlabel("time" if np.asarray(at).dtype.kind == "M" else "row of the series")
+    dated = np.asarray(at).dtype.kind == "M"
+    if dated:
+        places = AutoDateLocator(maxticks=8)
+        axes.xaxis.set_major_locator(places)
+        axes.xaxis.set_major_formatter(ConciseDateFormatter(places))
+    axes.set_xlabel("time" if dated else "row of the series")
     _finish(axes, printable(target, 40))
     save_figure(figure, path)
 
