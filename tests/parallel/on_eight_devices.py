@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxdl import models, objectives, optimizers, parallel, train
+from jaxdl import data, models, objectives, optimizers, parallel, train
 from jaxdl.batch import Context
 from jaxdl.layers import BatchNorm, Dropout
 from jaxdl.models.apply import forward
+from jaxdl.train import population
 
 STEPS, BATCH, CLASSES = 6, 32, 5
 # Sums over devices run in another order: float32 reduction error, no more.
@@ -222,6 +223,25 @@ def test_evaluation_counts_every_example_once_on_any_number_of_devices():
     assert float(result["loss"].count) == BATCH - 5
 
 
+def test_each_of_1797_examples_is_counted_once():
+    """As many as the digits: the last batch is padded, and no device's share fits."""
+    draw = np.random.default_rng(2)
+    images = draw.normal(size=(1797, 6, 6, 1)).astype(np.float32)
+    source = data.source.in_memory(images, draw.integers(0, CLASSES, 1797))
+    optimizer, _ = learner()
+    objective = objectives.classification(forward(Net()), classes=CLASSES)
+    found = []
+    for count in (1, 8):
+        way = parallel.placement("data", jax.devices()[:count])
+        evaluation = way.evaluation(train.make_evaluation(objective))
+        passes = data.evaluation_feed(source, 256, put=way.put)
+        now = way.whole(state(optimizer))
+        assert sum(float(evaluation(now, b)["loss"].count) for b in passes) == 1797
+        found.append(train.evaluate(evaluation, now, passes))
+    assert found[1]["loss"] == pytest.approx(found[0]["loss"], rel=1e-6)
+    assert found[1]["accuracy"] == found[0]["accuracy"]
+
+
 def test_a_batch_that_does_not_divide_says_what_to_give():
     optimizer, step = learner()
     odd = jax.tree.map(lambda x: x[:30], at(batches(), 0))
@@ -233,9 +253,9 @@ def test_a_batch_that_does_not_divide_says_what_to_give():
 TRANSFORMER = {"classes": CLASSES, "vocabulary": 24, "width": 16, "layers": 1}
 
 
-def transformer():
+def transformer(**changes):
     """(step, state, batch) of a small Transformer on tokens, by momentum."""
-    net = models.create("transformer", **TRANSFORMER)
+    net = models.create("transformer", **{**TRANSFORMER, **changes})
     optimizer = optimizers.make("momentum")
     step = train.make_step(
         objectives.classification(forward(net), classes=CLASSES), optimizer
@@ -274,6 +294,49 @@ def test_a_mesh_splits_the_model_too():
         moments = [k for k in split if k.endswith("query/kernel")]
         assert len(moments) > 1
         assert {split[k] for k in moments} == {query}
+
+
+def losses_of(way, step, first, batch):
+    """(losses of four steps, last state) by a way; the states given stay whole."""
+    now, losses = way.state(jax.tree.map(jnp.copy, first)), []
+    compiled = way.step(step)
+    for _ in range(4):
+        now, metrics = compiled(now, way.put(batch, 0))
+        losses.append(float(metrics["loss"].total / metrics["loss"].count))
+    return losses, now
+
+
+def test_computing_in_bfloat16_and_twice_works_in_every_way():
+    """Parameters and optimizer stay in float32; rematerialising changes nothing."""
+    step, first, batch = transformer(remat=True)
+    alone = parallel.placement("none")
+    whole, _ = losses_of(alone, *transformer())
+    np.testing.assert_allclose(
+        losses_of(alone, step, first, batch)[0], whole, rtol=1e-6
+    )
+    step, first, batch = transformer(remat=True, dtype="bfloat16")
+    expected, _ = losses_of(alone, step, first, batch)
+    assert expected != whole
+    ways = [parallel.placement(name) for name in ("data", "fsdp", "pmap")]
+    mesh = {"mesh": "data:4,model:2", "axes": models.LOGICAL_AXES}
+    for way in (*ways, parallel.placement("data", **mesh)):
+        losses, last = losses_of(way, step, first, batch)
+        # A bfloat16 has 8 bits: sums over devices round at 2^-9 = 0.2%.
+        np.testing.assert_allclose(losses, expected, rtol=4e-3)
+        np.testing.assert_allclose(losses, whole, rtol=2e-2)
+        kept = {leaf.dtype for leaf in jax.tree.leaves((last.params, last.opt_state))}
+        assert kept <= {jnp.dtype("float32"), jnp.dtype("int32")}
+    stack = jax.tree.map(lambda x: np.stack([x] * 4), batch)
+    copied = jax.tree.map(jnp.copy, first)
+    _, metrics = alone.block(step)(copied, stack)
+    scanned = metrics["loss"].total / metrics["loss"].count
+    np.testing.assert_allclose(scanned, expected, rtol=1e-6)
+    both = population.stack([first, first])
+    members = parallel.jit(population.population_step(step, parallel.members.vmapped))
+    pair = jax.tree.map(lambda x: np.stack([x] * 2), batch)
+    _, metrics = members(both, pair)
+    found = metrics["loss"].total / metrics["loss"].count
+    np.testing.assert_allclose(found, expected[0], rtol=4e-3)
 
 
 def test_with_fsdp_each_device_holds_its_share():
