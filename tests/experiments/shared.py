@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,13 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[2]
+
+
+def readme_block(name):
+    """The code behind ``<!-- name -->`` in README."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(rf"<!-- {name} -->\s*```\w+\n(.*?)```", text, re.DOTALL)
+    return code
 
 
 def stripes(count, seed=0):

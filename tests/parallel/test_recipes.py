@@ -1,7 +1,6 @@
 """README's recipes for clusters, as far as one machine can check them."""
 
 import dataclasses
-import re
 import shlex
 import subprocess
 
@@ -9,14 +8,7 @@ import yaml
 
 from experiments import image_classification
 from jaxdl.parallel.cluster import Address, Asked, find
-from tests.experiments.shared import ROOT
-
-
-def recipe(name):
-    """The code block behind ``<!-- name -->``."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(rf"<!-- {name} -->\s*```\w+\n(.*?)```", text, re.DOTALL)
-    return block
+from tests.experiments.shared import readme_block
 
 
 def flags_of(words):
@@ -28,7 +20,7 @@ def flags_of(words):
 
 
 def test_a_jobset_names_the_coordinator_that_its_pods_will_have():
-    about = yaml.safe_load(recipe("jobset"))
+    about = yaml.safe_load(readme_block("jobset"))
     assert (about["apiVersion"], about["kind"]) == (
         "jobset.x-k8s.io/v1alpha2",
         "JobSet",
@@ -61,7 +53,7 @@ def test_shell_recipes_parse_and_use_flags_that_there_are():
         ("slurm", {"workdir"}),
         ("tpu", {"distributed", "workdir"}),
     ):
-        block = recipe(name)
+        block = readme_block(name)
         checked = subprocess.run(
             ["bash", "-n"], input=block, capture_output=True, text=True
         )
@@ -71,7 +63,7 @@ def test_shell_recipes_parse_and_use_flags_that_there_are():
 
 
 def test_slurm_starts_one_task_a_node_by_srun():
-    lines = recipe("slurm").splitlines()
+    lines = readme_block("slurm").splitlines()
     assert lines[0] == "#!/bin/bash"
     assert "#SBATCH --ntasks-per-node=1" in lines
     assert lines[-1].startswith("srun python -m ")
