@@ -15,7 +15,8 @@ def run_on_eight(*names):
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} "
+        "--xla_force_host_platform_device_count=8",
     }
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-o", "addopts="]

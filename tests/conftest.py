@@ -1,0 +1,12 @@
+"""What all tests share."""
+
+import os
+
+
+def pytest_configure(config):
+    """Compiling is most of what fast tests do, and a quarter of it LLVM's optimising,
+    which changes no result. Slow drills take programs as users get them."""
+    flag = "--xla_backend_optimization_level"
+    given = os.environ.get("XLA_FLAGS", "")
+    if config.option.markexpr == "not slow" and flag not in given:
+        os.environ["XLA_FLAGS"] = f"{given} {flag}=0".strip()
