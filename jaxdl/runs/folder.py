@@ -23,6 +23,7 @@ _NAMES = (
     "summary.json",
     "plots",
     "samples",
+    "failure.npz",
     "members",
     "report.html",
 )
@@ -78,6 +79,11 @@ class RunFolder:
     def samples(self) -> Path:
         """What the states showed as the run learned, named by step."""
         return self.path / "samples"
+
+    @property
+    def failure(self) -> Path:
+        """Batch and state of the step that was not finite, where there was one."""
+        return self.path / "failure.npz"
 
     @property
     def members(self) -> Path:
