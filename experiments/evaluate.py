@@ -58,6 +58,8 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         )
     experiment = saved.experiment_of(folder)
     asked = saved.settings_of(folder, experiment.Settings)
+    # Its parameters are read: where they once began need not exist any more.
+    asked = dataclasses.replace(asked, init_from="")
     if settings.data_dir:
         asked = dataclasses.replace(asked, data_dir=settings.data_dir)
     task, plan = common.built(asked, experiment.build)

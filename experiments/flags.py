@@ -54,6 +54,9 @@ class TrainingSettings:
     ema_decay: float = option(0.0, "moving average of parameters; 0: none")
     accumulate_steps: int = option(1, "microbatches a batch is cut into")
     freeze: str = option("", "regular expression over parameter paths to keep fixed")
+    init_from: str = option(
+        "", "run to take parameters from; RUN:REGEX: those whose paths begin so"
+    )
     seed: int = option(0, "seed of parameters, batches and noise")
     split_seed: int = option(0, "seed of the splits")
     validation_fraction: float = option(0.0, "share for validation; 0: by size")
