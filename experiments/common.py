@@ -13,6 +13,7 @@ import optax
 from experiments.flags import TrainingSettings, identity
 from jaxdl import data, models, objectives, optimizers, parallel, runs, train
 from jaxdl.runs import joining, population, warm_start
+from jaxdl.runs.flagfile import flag_text
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -38,6 +39,15 @@ def check(settings: TrainingSettings) -> None:
             f"--precision is {settings.precision!r}: give {' or '.join(PRECISIONS)}."
         )
     steps_per_call(settings)
+    _require_writable(settings)
+
+
+def _require_writable(settings: TrainingSettings) -> None:
+    """What a flagfile cannot hold is refused before there is a run folder."""
+    for name, value in identity(settings).items():
+        text = flag_text(name, value) or ""
+        if text != text.encode(errors="replace").decode():
+            raise ValueError(f"--{name} is {text!a}, which is no text: give UTF-8.")
 
 
 def _at_least(least: float, settings: TrainingSettings, *names: str) -> None:

@@ -37,7 +37,7 @@ def keep(folder: RunFolder, step: Step, state: PyTree, batch: Batch) -> str:
     ):
         arrays[path_name(path)] = _plain(leaf)
     content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     write_bytes(folder.failure, content.getvalue())
     found = explain(step, state, batch)
     told = f" (first {', then '.join(found)})" if found else ""
@@ -53,7 +53,7 @@ def _here(tree: PyTree) -> PyTree:
     def take(leaf: Any) -> Any:
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return np.asarray(leaf)
-        data = np.asarray(jax.random.key_data(leaf))
+        data = jnp.asarray(np.asarray(jax.random.key_data(leaf)))
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
 
     return jax.tree.map(take, tree)
