@@ -12,7 +12,8 @@ import optax
 
 from experiments.flags import TrainingSettings, identity
 from jaxdl import data, models, objectives, optimizers, parallel, runs, train
-from jaxdl.runs import joining, population
+from jaxdl.runs import joining, population, warm_start
+from jaxdl.runs.flagfile import flag_text
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -38,6 +39,15 @@ def check(settings: TrainingSettings) -> None:
             f"--precision is {settings.precision!r}: give {' or '.join(PRECISIONS)}."
         )
     steps_per_call(settings)
+    _require_writable(settings)
+
+
+def _require_writable(settings: TrainingSettings) -> None:
+    """What a flagfile cannot hold is refused before there is a run folder."""
+    for name, value in identity(settings).items():
+        text = flag_text(name, value) or ""
+        if text != text.encode(errors="replace").decode():
+            raise ValueError(f"--{name} is {text!a}, which is no text: give UTF-8.")
 
 
 def _at_least(least: float, settings: TrainingSettings, *names: str) -> None:
@@ -171,7 +181,10 @@ def learner(
         **step_options(settings, steps, more_schedules),
     )
 
+    begin = beginning(settings)
+
     def create(params: Any, model_state: Any, seed: Any) -> train.State:
+        params, model_state = begin(params, model_state)
         return train.create_state(
             params,
             optimizer,
@@ -182,6 +195,18 @@ def learner(
         )
 
     return step, create
+
+
+def beginning(settings: TrainingSettings) -> Callable[[Any, Any], tuple[Any, Any]]:
+    """From new parameters and model state to those that a run begins with: the same,
+    or those of another run (``--init_from``).
+
+    Raises:
+      ValueError, OSError: in one line, where there is no such run.
+    """
+    if not settings.init_from:
+        return lambda params, model_state: (params, model_state)
+    return warm_start.read(settings.init_from).begin
 
 
 def step_options(
@@ -255,7 +280,20 @@ def request(name: str, settings: TrainingSettings) -> runs.Request:
 def built(settings: S, build: Callable[[S], tuple[Task, Plan]]) -> tuple[Task, Plan]:
     """What ``build`` gives, on a bootstrap sample of the training part if asked."""
     task, plan = build(settings)
+    task = started(task, settings)
     return (_resampled(task, settings.seed) if settings.bootstrap else task), plan
+
+
+def started(task: Task, settings: TrainingSettings) -> Task:
+    """The task, having said what it takes from another run, if anything, and with that
+    run in its record."""
+    if not settings.init_from:
+        return task
+    start, state = warm_start.read(settings.init_from), jax.eval_shape(task.create, 0)
+    taken, _ = start.check(state.params, state.model_state)
+    print(start.told(state.params, state.model_state))
+    found = {"run": str(start.run), "step": start.step, "arrays": len(taken)}
+    return dataclasses.replace(task, model={**task.model, "init_from": found})
 
 
 def seed_members(
@@ -267,6 +305,7 @@ def seed_members(
     with replacement (Breiman 1996).
     """
     task, plan = build(settings)
+    task = started(task, settings)
     return [
         population.Member(
             name=f"seed_{seed}",

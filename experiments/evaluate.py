@@ -21,6 +21,7 @@ from jaxdl.runs import outcome
 from jaxdl.runs.folder import jsonable, open_folder
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.summary import read_summary
+from jaxdl.runs.text import printable
 
 NAME = "evaluate"
 SPLITS = ("train", "validation", "test")
@@ -58,6 +59,8 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         )
     experiment = saved.experiment_of(folder)
     asked = saved.settings_of(folder, experiment.Settings)
+    # Its parameters are read: where they once began need not exist any more.
+    asked = dataclasses.replace(asked, init_from="")
     if settings.data_dir:
         asked = dataclasses.replace(asked, data_dir=settings.data_dir)
     task, plan = common.built(asked, experiment.build)
@@ -123,8 +126,11 @@ def _other_images(asked: Any, own: Any) -> Any:
         )
     if other.classes != own.classes:
         print(
-            f"classes are named otherwise there ({', '.join(other.classes[:5])}...): "
-            "they are compared by number.",
+            printable(
+                f"classes are named otherwise there ({', '.join(other.classes[:5])}"
+                "...): they are compared by number.",
+                1_000,
+            ),
             file=sys.stderr,
         )
     there, here = other.preprocess.high, own.preprocess.high
@@ -170,7 +176,7 @@ def main(settings: Settings) -> int:
 def _show(result: Mapping[str, Any]) -> None:
     print(f"{result['split']} part of {result['dataset']}, step {result['step']}")
     for name, value in result["metrics"].items():
-        print(f"  {name} {value!r}")
+        print(f"  {printable(name)} {value!r}")
     differing = result["differences"]
     if differing is None:
         print("the run has no figures of its own to compare with")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from absl import app, flags, logging
 
 from jaxdl.parallel import hosts
+from jaxdl.runs.text import printable
 
 S = TypeVar("S")
 
@@ -53,6 +54,9 @@ class TrainingSettings:
     ema_decay: float = option(0.0, "moving average of parameters; 0: none")
     accumulate_steps: int = option(1, "microbatches a batch is cut into")
     freeze: str = option("", "regular expression over parameter paths to keep fixed")
+    init_from: str = option(
+        "", "run to take parameters from; RUN:REGEX: those whose paths begin so"
+    )
     seed: int = option(0, "seed of parameters, batches and noise")
     split_seed: int = option(0, "seed of the splits")
     validation_fraction: float = option(0.0, "share for validation; 0: by size")
@@ -131,6 +135,7 @@ def run(
 
     def call(rest: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
+        logging.get_absl_handler().addFilter(_on_one_line)
         given: dict[str, Any] = {key: values[key].value for key in defaults}
         given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
         if files:
@@ -147,7 +152,7 @@ def _guarded(name: str, main: Callable[[S], int | None], settings: S) -> int:
         return main(settings) or 0
     except hosts.Elsewhere:
         return hosts.leave(2)
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError, MemoryError) as error:
         if not getattr(settings, "traceback", False):
             _fail(name, error, 2 if isinstance(error, ValueError) else 1)
         traceback.print_exc()
@@ -175,8 +180,15 @@ def _define(settings_class: type) -> flags.FlagValues:
     return flags.FLAGS
 
 
+def _on_one_line(record: Any) -> bool:
+    """Warnings too quote names of columns and classes: without control characters."""
+    record.msg, record.args = printable(record.getMessage(), 2_000), ()
+    return True
+
+
 def _fail(name: str, error: object, code: int) -> Any:
-    print(f"{name}: {hosts.explain(error)}", file=sys.stderr)
+    # A line may quote what a file holds: nothing of it shall steer the terminal.
+    print(f"{name}: {printable(hosts.explain(error), 2_000)}", file=sys.stderr)
     hosts.leave(code)
 
 

@@ -220,9 +220,11 @@ def _creator(
 ) -> Callable[[Any], train.AdversarialState]:
     """What makes the state of a seed."""
     hyper = common.hyper(settings, _numbers(settings))
+    begin = common.beginning(settings)
 
     def create(seed: Any) -> train.AdversarialState:
-        params, model_state = models.init(gallery.model, jax.random.key(seed), example)
+        new = models.init(gallery.model, jax.random.key(seed), example)
+        params, model_state = begin(*new)
         return train.create_adversarial_state(
             params,
             optimizer,

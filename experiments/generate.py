@@ -13,6 +13,7 @@ from experiments.flags import option
 from jaxdl import runs
 from jaxdl.data.symbols import Symbols
 from jaxdl.runs import language
+from jaxdl.runs.text import printable_lines
 
 NAME = "generate"
 
@@ -81,7 +82,7 @@ def main(settings: Settings) -> int:
     if settings.json:
         print(json.dumps(written, indent=2, ensure_ascii=False))
     else:
-        print(f"{written['prompt']}{written['text']}")
+        print(printable_lines(f"{written['prompt']}{written['text']}"))
     return 0
 
 

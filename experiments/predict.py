@@ -20,6 +20,7 @@ from experiments import flags, inputs, saved
 from experiments.flags import option
 from jaxdl import runs
 from jaxdl.models.apply import in_batches
+from jaxdl.runs.text import printable
 
 NAME = "predict"
 BATCH = 256
@@ -123,7 +124,7 @@ def main(settings: Settings) -> int:
         return 0
     for row in rows:
         at = "" if row["index"] is None else f"[{row['index']}]"
-        print(f"{row['input']}{at}: {_shown(row)}")
+        print(printable(f"{row['input']}{at}: {_shown(row)}", 10_000))
     return 0
 
 

@@ -295,7 +295,7 @@ def main(settings: Settings) -> int:
         return [
             population.Member(
                 name=f"fold_{number}",
-                task=task,
+                task=task if number else common.started(task, settings),
                 plan=plan,
                 settings=dataclasses.asdict(dataclasses.replace(settings, fold=number)),
             )

@@ -8,6 +8,9 @@ from jaxdl.data.source import Stored, in_memory
 
 Pair = tuple[Any, Any]
 
+# More classes than this are no classes, but a number that was taken for a label.
+MAX_CLASSES = 2**20
+
 
 def stored_arrays(
     name: str,
@@ -32,6 +35,7 @@ def stored_arrays(
     if not classes and all(t.dtype.kind in "iu" for t in targets):
         # A class that only the test part has is still a class.
         top = max(int(t.max(initial=0)) for t in targets)
+        _require_label(top, "targets")
         classes = tuple(map(str, range(top + 1)))
     arrays = {part: _checked(part, pair, classes) for part, pair in pairs.items()}
     total = sum(x.nbytes for x, _, _ in arrays.values())
@@ -91,14 +95,12 @@ def as_inputs(values: Any, name: str = "inputs") -> np.ndarray:
         raise ValueError(
             f"{name} hold {array.dtype}; give an array of numbers (float or integer)"
         )
-    if array.ndim == 0 or array.shape[0] == 0:
+    if array.ndim == 0 or array.size == 0:
         raise ValueError(
             f"{name} hold no examples (shape {array.shape}); give at least one"
         )
     if array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
-        _require_finite(array, name)
-        return array
+        return _finite_float32(array, name)
     if array.dtype.kind == "b":
         return array.astype(np.uint8)
     if array.dtype.itemsize > 4 or array.dtype == np.uint32:
@@ -122,9 +124,7 @@ def as_targets(
     """
     array = np.asarray(values)
     if array.dtype.kind == "f" and not classes:
-        array = array.astype(np.float32, copy=False)
-        _require_finite(array, name)
-        return array, ()
+        return _finite_float32(array, name), ()
     if array.dtype.kind not in "biu":
         raise ValueError(
             f"{name} hold {array.dtype}; give integer class indices (0, 1, 2, ...), "
@@ -137,6 +137,8 @@ def as_targets(
             f"{name} have shape {array.shape}; class indices have one axis, [examples]"
         )
     low, high = int(array.min(initial=0)), int(array.max(initial=0))
+    if not classes:
+        _require_label(high, name)
     count = len(classes) if classes else high + 1
     if low < 0 or high >= count:
         wrong = low if low < 0 else high
@@ -145,6 +147,22 @@ def as_targets(
             f"({count} classes)"
         )
     return array.astype(np.int32), classes or tuple(map(str, range(count)))
+
+
+def _require_label(highest: int, name: str) -> None:
+    """Refuse labels that would make more classes than there can be."""
+    if highest >= MAX_CLASSES:
+        raise ValueError(
+            f"{name} hold the label {highest}, but classes are numbered from 0 to at "
+            f"most {MAX_CLASSES - 1}; number them so, or give floats for regression"
+        )
+
+
+def _finite_float32(array: np.ndarray, name: str) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what does not fit is found below
+        array = array.astype(np.float32, copy=False)
+    _require_finite(array, name)
+    return array
 
 
 def _require_finite(array: np.ndarray, name: str) -> None:

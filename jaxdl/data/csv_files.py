@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from jaxdl.data.utf8 import read_utf8
 
 # A cell larger than this is no cell but a quote that was never closed.
 _LARGEST_CELL = 2**22
+
+# Beyond it a float32 is infinite.
+_LARGEST = float(np.finfo(np.float32).max)
 
 _MISSING = frozenset({"", "?", "-", "na", "n/a", "nan", "null", "none"})
 
@@ -71,7 +75,7 @@ def _delimiter(header: str) -> str:
 def _check_names(path: str | Path, names: list[str]) -> None:
     if "" in names:
         raise ValueError(f"{path}: column {names.index('') + 1} has no name")
-    twice = [name for name in names if names.count(name) > 1]
+    twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{path}: the column {twice[0]!r} is there twice")
 
@@ -83,20 +87,25 @@ def is_missing(cell: str) -> bool:
 
 def numbers(cells: Sequence[str]) -> np.ndarray | None:
     """The cells of a column as float64 [rows], NaN where one is missing; None where
-    one is no number (infinity is none)."""
+    one is no number (infinity is none, nor is what float32 has no room for)."""
     try:
         found = [math.nan if is_missing(cell) else float(cell) for cell in cells]
     except ValueError:
         return None
-    return None if any(map(math.isinf, found)) else np.array(found)
+    return None if any(map(_infinite, found)) else np.array(found)
+
+
+def _infinite(number: float) -> bool:
+    return abs(number) > _LARGEST  # false of NaN
 
 
 def infinite(cells: Sequence[str]) -> list[bool]:
-    """Which cells of a column of numbers are infinite; none in a column of text."""
+    """Which cells of a column of numbers are infinite, as float32 has them; none in a
+    column of text."""
     found = []
     for cell in cells:
         try:
-            found.append(not is_missing(cell) and math.isinf(float(cell)))
+            found.append(not is_missing(cell) and _infinite(float(cell)))
         except ValueError:
             return [False] * len(cells)
     return found

@@ -12,6 +12,7 @@ from absl import logging
 
 from jaxdl.data import embedded, files, preprocess, splits, tfds
 from jaxdl.data.arrays import Pair, stored_arrays
+from jaxdl.data.images import MAX_SIDE
 from jaxdl.data.source import Source, Stored, subset
 from jaxdl.data.spec import Spec, layout_of
 
@@ -98,8 +99,10 @@ def load(
             f"--data_dir={data_dir} does not exist or is no folder; create it or "
             "leave the flag out"
         )
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"--image_size={image_size} is not allowed; give 1 or more")
+    if image_size is not None and not 1 <= image_size <= MAX_SIDE:
+        raise ValueError(
+            f"--image_size={image_size} is not allowed; give 1 to {MAX_SIDE}"
+        )
     reader = _reader(name, data_dir, image_size)
     stored = reader(memory_budget=memory_budget)
     return divide(stored, validation_fraction, split_seed)

@@ -1,12 +1,12 @@
 """Data sets in the user's own files: ``npz:PATH`` and ``folder:PATH``."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from jaxdl.data import images
 from jaxdl.data.arrays import Pair, stored_arrays
+from jaxdl.data.npz_files import read_npz
 from jaxdl.data.source import Examples, Source, Stored, read_whole
 
 # (inputs, targets) as people name them; the first pair found is the training part.
@@ -38,7 +38,7 @@ def npz(path: str, *, memory_budget: float = float("inf")) -> Stored:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"npz:{path} does not exist; give an .npz file")
-    found = _read_npz(file)
+    found = read_npz(file)
     train = _pair(found, _TRAIN_KEYS)
     if train is None:
         wanted = ", ".join("/".join(keys) for keys in _TRAIN_KEYS)
@@ -53,26 +53,22 @@ def npz(path: str, *, memory_budget: float = float("inf")) -> Stored:
             train,
             validation=_pair(found, _VALIDATION_KEYS),
             test=_pair(found, _TEST_KEYS),
-            classes=None if classes is None else tuple(map(str, classes.tolist())),
+            classes=None if classes is None else _names(classes),
             memory_budget=memory_budget,
         )
     except ValueError as error:
         raise ValueError(f"npz:{path}: {error}") from error
 
 
-def _read_npz(file: Path) -> dict[str, np.ndarray]:
-    try:
-        # Never unpickle: an archive of objects may run code when read.
-        archive = np.load(file, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("it is a single array")
-        with archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+def _names(classes: np.ndarray) -> tuple[str, ...]:
+    """Class names by index."""
+    names = tuple(map(str, classes.tolist())) if np.ndim(classes) == 1 else ()
+    if not names or len(set(names)) < len(names):
         raise ValueError(
-            f"npz:{file} is no archive of plain NumPy arrays ({error}); write it with "
-            "np.savez(path, x_train=..., y_train=...)"
-        ) from error
+            f"classes of shape {list(np.shape(classes))} are no names: give one for "
+            "each class, all different"
+        )
+    return names
 
 
 def _pair(
@@ -164,7 +160,21 @@ def _class_names(root: Path) -> tuple[str, ...]:
             f"put the images of each class in a folder of its own, as in "
             f"{root / 'cat' / '1.png'}"
         )
+    for name in names:
+        if not _is_text(name):
+            raise ValueError(
+                f"folder:{root} has a class whose name is no text ({name!a}): rename it"
+            )
     return names
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, so that it can be written down."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _items(root: Path, classes: tuple[str, ...]) -> list[_Item]:

@@ -23,6 +23,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 # A file of a few kilobytes may claim to hold billions of pixels and exhaust the
 # memory on decoding: larger ones than this (8192 x 8192) are refused unread.
 MAX_PIXELS = 2**26
+# Nothing is brought to a larger size than this either.
+MAX_SIDE = 2**13
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _GREY = {"1", "L", "LA", "La"}
@@ -41,6 +43,8 @@ def header(file: Path) -> tuple[int, int, int]:
     Raises:
       ValueError: not a PNG or JPEG, or too large, or of 16 bits.
     """
+    if not file.is_file():  # a pipe of that name would be waited for
+        raise ValueError(f"{file} is no image file: remove it")
     with _opened(file, str(file)) as image:
         return image.height, image.width, 1 if image.mode in _GREY else 3
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxdl.data import symbols, tfds
 from jaxdl.data.dataset import Dataset
+from jaxdl.data.records import bytes_of, read_examples
 from jaxdl.data.source import Examples, Source, in_memory
 from jaxdl.data.symbols import PADDING, Symbols, Tokens
 from jaxdl.data.utf8 import read_utf8
@@ -200,12 +201,12 @@ def tfds_texts(name: str, data_dir: Path | None = None) -> dict[str, str]:
             f"{', '.join(kinds) or 'not named'}"
         )
     builder = tfds.prepared(name, builder, data_dir, instead=STDLIB)
-    raw, parse = tensorflow_datasets.decode.DeserializeMethod.RAW_BYTES, tfds.parser()
     parts = {}
     for part in (part for part in _PARTS if part in builder.info.splits):
-        records = builder.as_data_source(split=part, deserialize_method=raw)
-        found = map(parse, records.__getitems__(list(range(len(records)))))
-        encoded = [example[texts[0]].bytes_list.value[0] for example in found]
+        told = f"{name} {part}"
+        records = tfds.open_records(told, builder, part)
+        found = read_examples(told, records, range(len(records)))
+        encoded = [bytes_of(told, i, e, texts[0]) for i, e in enumerate(found)]
         parts[part] = b"\n".join(encoded).decode("utf-8", "replace")
     return parts
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxdl.data import csv_files, tfds
 from jaxdl.data.labels import k_hot
+from jaxdl.data.records import bytes_of, labels_of, read_examples
 from jaxdl.data.source import Source, Stored, in_memory
 
 DOCSTRINGS, IMPORTS = "stdlib_docstrings", "stdlib_imports"
@@ -192,7 +193,8 @@ def _csv(name: str, path: str, text: str, label: str) -> Stored:
 def _class_names(labels: Iterable[str]) -> tuple[str, ...]:
     """Each name once, in order; whole numbers by their value."""
     names = set(labels)
-    if all(name.isdecimal() for name in names):
+    # Python reads no number of more than 4,300 digits.
+    if all(name.isdecimal() and len(name) < 4_000 for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
@@ -205,31 +207,36 @@ def _tfds(name: str, data_dir: Path | None) -> Stored:
     builder = tfds.open_builder(name, data_dir, NAMES, wanted)
     text, label = tfds.labelled(name, builder, Text, "text")
     builder = tfds.prepared(name, builder, data_dir, DOCSTRINGS)
+    classes = tuple(builder.info.features[label].names)
     parts = {
-        part: _read_records(records, text, label)
+        part: _read_records(f"{name} {part}", records, text, label, len(classes))
         for part, records in tfds.records_of(name, builder, label).items()
     }
     train = parts["train"]
     return Stored(
         name=name,
         train=train,
-        classes=tuple(builder.info.features[label].names),
+        classes=classes,
         labels=lambda: train.fetch(np.arange(train.size))["targets"],
         validation=parts.get("validation"),
         test=parts.get("test"),
     )
 
 
-def _read_records(records: Any, text: str, label: str) -> Source:
-    parse = tfds.parser()
+def _read_records(
+    name: str, records: Any, text: str, label: str, classes: int
+) -> Source:
     texts: list[str] = []
-    targets: list[int] = []
+    targets = []
     for start in range(0, len(records), _RECORDS):
         chosen = range(start, min(start + _RECORDS, len(records)))
-        for found in map(parse, records.__getitems__(list(chosen))):
-            texts.append(found[text].bytes_list.value[0].decode("utf-8", "replace"))
-            targets.append(found[label].int64_list.value[0])
-    return _source(texts, np.array(targets))
+        found = read_examples(name, records, chosen)
+        targets.append(labels_of(name, chosen, found, label, classes))
+        for index, example in zip(chosen, found, strict=True):
+            texts.append(
+                bytes_of(name, index, example, text).decode("utf-8", "replace")
+            )
+    return _source(texts, np.concatenate(targets))
 
 
 def _stored(

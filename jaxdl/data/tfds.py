@@ -11,7 +11,7 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
@@ -21,6 +21,14 @@ import numpy as np
 from absl import logging
 
 from jaxdl.data import images
+from jaxdl.data.records import (
+    bytes_of,
+    damaged,
+    first_line,
+    labels_of,
+    read_examples,
+    require_trusted,
+)
 from jaxdl.data.source import Examples, Source, Stored, read_whole
 
 # The whole of an offline start must stay well within ten seconds.
@@ -65,22 +73,23 @@ def read(
     shape = _shape(name, builder.info.features[image].shape, image_size)
     builder = prepared(name, builder, data_dir)
     records = records_of(name, builder, label)
+    classes = tuple(builder.info.features[label].names)
     total = sum(map(len, records.values())) * prod(shape)
     parts = {}
     for part, found in records.items():
-        source = _source(f"{name} {part}", found, image, label, shape)
+        source = _source(f"{name} {part}", found, image, label, shape, len(classes))
         parts[part] = read_whole(source) if total <= memory_budget else source
     train = parts["train"]
 
     def labels() -> np.ndarray:
         if train.arrays is not None:
             return train.arrays["targets"]
-        return _labels(records["train"], label, np.arange(train.size))
+        return _labels(f"{name} train", records["train"], label, len(classes))
 
     return Stored(
         name=name,
         train=train,
-        classes=tuple(builder.info.features[label].names),
+        classes=classes,
         labels=labels,
         validation=parts.get("validation"),
         test=parts.get("test"),
@@ -101,8 +110,11 @@ def open_builder(
     """
     import tensorflow_datasets as tfds
 
+    sound = _NAME.fullmatch(name) is not None
+    if sound:
+        require_trusted(name, tfds.core.utils.file_utils.list_data_dirs(data_dir))
     try:
-        if not _NAME.fullmatch(name):
+        if not sound:
             raise tfds.core.DatasetNotFoundError
         with _quiet():
             return tfds.builder(name, data_dir=data_dir)
@@ -116,7 +128,7 @@ def open_builder(
         ) from None
     # TFDS asserts on unknown configurations and versions, and raises at will.
     except Exception as error:
-        raise ValueError(f"--dataset={name}: {_first_line(error)}") from error
+        raise ValueError(f"--dataset={name}: {first_line(error)}") from error
 
 
 def _features(name: str, builder: Any) -> tuple[str, str]:
@@ -214,7 +226,7 @@ def prepared(
     # Downloads and parsers raise anything; the user needs the one line.
     except Exception as error:
         raise ValueError(
-            f"{where}, and preparing it failed ({_first_line(error)}); try {recipe}"
+            f"{where}, and preparing it failed ({first_line(error)}); try {recipe}"
         ) from error
     return builder
 
@@ -260,7 +272,6 @@ def _network() -> bool:
 
 def records_of(name: str, builder: Any, label: str) -> dict[str, Any]:
     """Random access to the encoded examples of each part with labels."""
-    import tensorflow_datasets as tfds
 
     names = [part for part in _PARTS if part in builder.info.splits]
     if "train" not in names:
@@ -268,32 +279,62 @@ def records_of(name: str, builder: Any, label: str) -> dict[str, Any]:
             f"--dataset={name} has no training part; it has "
             f"{', '.join(builder.info.splits) or 'none'}"
         )
+    records = {part: open_records(f"{name} {part}", builder, part) for part in names}
+    # Test parts of competitions come without labels, marked -1.
+    return {
+        part: found
+        for part, found in records.items()
+        if part == "train" or _labelled(f"{name} {part}", found, label)
+    }
+
+
+def open_records(name: str, builder: Any, part: str) -> Any:
+    """Random access to the encoded examples of a part.
+
+    Raises:
+      ValueError: its files are missing or damaged, or the training part is empty.
+    """
+    import tensorflow_datasets as tfds
+
+    if not builder.info.splits[part].num_examples:
+        if part == "train":
+            raise ValueError(f"{name} part is empty: there is nothing to learn from")
+        return ()
     raw = tfds.decode.DeserializeMethod.RAW_BYTES
-    records = {}
-    for part in names:
+    try:
         found = builder.as_data_source(split=part, deserialize_method=raw)
-        # Test parts of competitions come without labels, marked -1.
-        if len(found) and (
-            part == "train" or _labels(found, label, np.zeros(1, int))[0] >= 0
-        ):
-            records[part] = found
-    return records
+        found.__getitems__([0])  # opens the first file
+        return found
+    # What lies there may be anything.
+    except Exception as error:
+        raise damaged(name, error) from error
+
+
+def _labelled(name: str, records: Any, label: str) -> bool:
+    if not len(records):
+        return False
+    values = read_examples(name, records, [0])[0][label].int64_list.value
+    return bool(values) and values[0] >= 0
 
 
 def _source(
-    name: str, records: Any, image: str, label: str, shape: tuple[int, int, int]
+    name: str,
+    records: Any,
+    image: str,
+    label: str,
+    shape: tuple[int, int, int],
+    classes: int,
 ) -> Source:
-    parse = parser()
-
     def fetch(indices: np.ndarray) -> Examples:
         targets = np.empty(len(indices), np.int32)
         inputs = np.empty((len(indices), *shape), np.uint8)
         for start in range(0, len(indices), _CHUNK):
             here = slice(start, start + _CHUNK)
             chosen = [int(i) for i in indices[here]]
-            found = [parse(record) for record in records.__getitems__(chosen)]
-            targets[here] = [f[label].int64_list.value[0] for f in found]
-            encoded = [f[image].bytes_list.value[0] for f in found]
+            found = read_examples(name, records, chosen)
+            targets[here] = labels_of(name, chosen, found, label, classes)
+            pairs = zip(chosen, found, strict=True)
+            encoded = [bytes_of(name, i, example, image) for i, example in pairs]
             names = [f"{name} image {i}" for i in chosen]
             inputs[here] = images.decode_many(encoded, shape, names)
         return {"inputs": inputs, "targets": targets}
@@ -301,28 +342,11 @@ def _source(
     return Source(len(records), fetch)
 
 
-def _labels(records: Any, label: str, indices: np.ndarray) -> np.ndarray:
-    """Class indices of the examples, without decoding their images."""
-    parse = parser()
-    found = np.empty(len(indices), np.int32)
-    for start in range(0, len(indices), _CHUNK):
-        here = slice(start, start + _CHUNK)
-        read = records.__getitems__([int(i) for i in indices[here]])
-        found[here] = [parse(record)[label].int64_list.value[0] for record in read]
-    return found
-
-
-def parser() -> Callable[[bytes], Any]:
-    """Encoded example -> its features by name."""
-    # TFDS carries the message type, so that reading needs no TensorFlow; its own
-    # reader spends twice the time on every example.
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    return lambda record: tf_example_pb2.Example.FromString(record).features.feature
-
-
-def _first_line(error: Exception) -> str:
-    """The first sentence, without the arguments that TFDS puts before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0].split('}": ')[-1] if lines else type(error).__name__
-    return text.split(". ")[0].rstrip(".:")[:200]
+def _labels(name: str, records: Any, label: str, classes: int) -> np.ndarray:
+    """Class indices of all examples, without decoding their images."""
+    found = []
+    for start in range(0, len(records), _CHUNK):
+        chosen = range(start, min(start + _CHUNK, len(records)))
+        read = read_examples(name, records, chosen)
+        found.append(labels_of(name, chosen, read, label, classes))
+    return np.concatenate(found)

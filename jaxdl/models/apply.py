@@ -1,6 +1,7 @@
 """One calling form for every model: Flax modules and plain functions alike."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ Forward = Callable[
 
 # What a model is told when nothing is said: evaluation, nothing masked.
 EVALUATION = Context()
+
+# Values of one example; a description of more is a mistake, or meant to harm.
+_LARGEST_EXAMPLE = 2**28
 
 # How modules of others ask whether this is training, and what to answer.
 _TRAINING_NAMES: dict[str, Callable[[bool], bool]] = {
@@ -103,6 +107,8 @@ def example(spec: Mapping[str, Any]) -> Any:
     """
     if "shape" in spec:
         shape = tuple(int(size) for size in spec["shape"])
+        if math.prod(shape) > _LARGEST_EXAMPLE:
+            raise ValueError(f"an example of shape {list(shape)} is too large")
         return jnp.zeros((1, *shape), np.dtype(spec.get("dtype", "float32")))
     if not spec:
         raise ValueError("the spec of the inputs is empty")

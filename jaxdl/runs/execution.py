@@ -16,7 +16,7 @@ import jax
 
 from jaxdl import parallel, train
 from jaxdl.parallel import hosts
-from jaxdl.runs import environment, outcome, resume, screen, signals
+from jaxdl.runs import environment, failure, outcome, resume, screen, signals
 from jaxdl.runs.flagfile import write_flagfile
 from jaxdl.runs.folder import (
     RunFolder,
@@ -143,7 +143,8 @@ def describe(
     request: Request, folder: RunFolder, task: Task, way: Mapping[str, Any]
 ) -> None:
     """Write what the run is, before its first step; ``way`` is the machine's."""
-    folder.summary.unlink(missing_ok=True)  # of a run that now goes on
+    for path in (folder.summary, folder.failure):  # of a run that now goes on
+        path.unlink(missing_ok=True)
     about = environment.environment()
     which = {"experiment": request.experiment, "way": dict(way)}
     write_json(folder.environment, {**which, **about})
@@ -265,7 +266,9 @@ def train_to_the_end(
             interrupted=_agreed(caught),
             agree=hosts.anyone if machine.way.processes > 1 else None,
         )
-    recorder.close_line()
+        checkpoints.wait()
+        recorder.close_line()
+        told = _failure(folder, machine, fitted) if fitted.status == "failed" else ""
     if fitted.status in ("interrupted", "failed"):
         incomplete(fitted)
     if fitted.status == "interrupted":
@@ -273,14 +276,22 @@ def train_to_the_end(
         print(f"  {resume_command(request.experiment, folder)}")
         return caught.exit_code
     if fitted.status == "failed":
-        print(
-            f"a loss or gradient was not finite before step {fitted.step}: stopped. "
-            f"The last good checkpoint is in {folder.states}. Try a lower "
-            "--learning_rate, --clip_norm=1, or --on_nonfinite=skip."
-        )
+        print(told)
         return 1
     complete(fitted)
     return 0
+
+
+def _failure(folder: RunFolder, machine: Machine, fitted: train.Fitted) -> str:
+    """What to say of a run that came to a step that was not finite."""
+    told = f"a loss or gradient was not finite before step {fitted.step}: stopped."
+    step = train.failed_step(fitted.state)
+    # Of several processes none has the whole state and batch.
+    if step is not None and machine.way.processes == 1:
+        told = failure.keep(folder, machine.task.step, fitted.state, machine.feed(step))
+    steps = sorted(int(p.name) for p in folder.states.glob("*") if p.name.isdigit())
+    kept = f"step {steps[-1]} in {folder.states}" if steps else "none yet"
+    return f"{told} The last good checkpoint: {kept}. {failure.ADVICE}"
 
 
 def _agreed(caught: signals.Caught) -> Callable[[], bool]:

@@ -23,6 +23,7 @@ _NAMES = (
     "summary.json",
     "plots",
     "samples",
+    "failure.npz",
     "members",
     "report.html",
 )
@@ -80,6 +81,11 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def failure(self) -> Path:
+        """Batch and state of the step that was not finite, where there was one."""
+        return self.path / "failure.npz"
+
+    @property
     def members(self) -> Path:
         """The run folders of members that were trained together."""
         return self.path / "members"
@@ -114,6 +120,7 @@ def create(path: str | os.PathLike) -> RunFolder:
         if folder.path.exists() and not folder.path.is_dir():
             raise ValueError(f"workdir {folder.path} is a file; name a folder")
         folder.path.mkdir(parents=True, exist_ok=True)
+        _refuse_links(folder)
         stranger = _stranger(folder)
         # Asking for the right to write is not having it (full or read-only disks).
         with tempfile.TemporaryFile(dir=folder.path) as probe:
@@ -129,6 +136,18 @@ def create(path: str | os.PathLike) -> RunFolder:
             "choose an empty or a new --workdir"
         )
     return folder
+
+
+def _refuse_links(folder: RunFolder) -> None:
+    """Refuse a folder in which a name of a run's is a link out of it: a stranger's
+    folder shall not have us read or write elsewhere."""
+    for name in _NAMES:
+        path = folder.path / name
+        if path.is_symlink() and not folder.contains(path):
+            raise ValueError(
+                f"{path} is a link to what lies outside of the run's folder: nothing "
+                "is read or written through it; put the thing itself there"
+            )
 
 
 def _stranger(folder: RunFolder) -> str | None:
@@ -153,6 +172,7 @@ def open_folder(path: str | os.PathLike) -> RunFolder:
         raise FileNotFoundError(f"no run at {folder.path}: there is no such folder")
     if not folder.path.is_dir():
         raise ValueError(f"{folder.path} is a file; name the folder of a run")
+    _refuse_links(folder)
     if not folder.holds_run():
         raise ValueError(
             f"{folder.path} holds no run (no flags.txt); name the folder that a "

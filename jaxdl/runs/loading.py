@@ -78,9 +78,14 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
         example = models.example(about["input"])
         preprocess = from_json(about["preprocess"])
         classes = tuple(str(name) for name in about["classes"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{place.model} is broken: {error!r} in it") from error
-    step, params, model_state = _best(place, model, example)
+        expected = jax.eval_shape(
+            lambda: models.init(model, jax.random.key(0), example)
+        )
+    # What a stranger describes may break a model anywhere.
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(f"{place.model} is broken: {reason}") from error
+    step, params, model_state = _best(place, expected)
     return Loaded(
         folder=place,
         experiment=str(about.get("experiment", "")),
@@ -95,8 +100,9 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
     )
 
 
-def _best(folder: RunFolder, model: Any, example: Any) -> tuple[int, Any, Any]:
-    """Step, parameters and model state of the best checkpoint, checked."""
+def _best(folder: RunFolder, expected: Any) -> tuple[int, Any, Any]:
+    """Step, parameters and model state of the best checkpoint, of which shapes are
+    ``expected``."""
     with Checkpoints(folder.states, read_only=True) as checkpoints:
         found = checkpoints.read_best()
     if found is None:
@@ -104,7 +110,6 @@ def _best(folder: RunFolder, model: Any, example: Any) -> tuple[int, Any, Any]:
     step, state = found
     params = state.get("ema") or state.get("params")
     model_state = state.get("model_state") or {}
-    expected = jax.eval_shape(lambda: models.init(model, jax.random.key(0), example))
     changed = shape_difference(shapes((params, model_state)), shapes(expected))
     if changed:
         raise ValueError(

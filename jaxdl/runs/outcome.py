@@ -141,4 +141,6 @@ def write(
         compile_seconds=recorder.compile_seconds,
         wall_seconds=recorder.wall_seconds,
     )
+    if "init_from" in machine.task.model:
+        summary["init_from"] = machine.task.model["init_from"]
     write_summary(folder.summary, summary)

@@ -16,7 +16,15 @@ import numpy as np
 from jaxdl import data as data_room
 from jaxdl import models, parallel, train
 from jaxdl.parallel import hosts
-from jaxdl.runs import execution, members_report, outcome, resume, screen, writers
+from jaxdl.runs import (
+    execution,
+    failure,
+    members_report,
+    outcome,
+    resume,
+    screen,
+    writers,
+)
 from jaxdl.runs.execution import Request
 from jaxdl.runs.folder import RunFolder, create, default_workdir, lock
 from jaxdl.runs.machine import Machine, check_monitor
@@ -276,7 +284,10 @@ def _finish(
         own = _MemberRecorder(recorder, log.logs[index], len(members))
         print(f"member {member.name}")
         if alone.status == "failed":
-            print(f"  its loss or gradient was not finite before step {alone.step}")
+            batch = data_room.feed(
+                member.task.data.train, member.plan.batch_size, member.plan.seed
+            )(alone.step)
+            print(f"  {failure.keep(place, member.task.step, alone.state, batch)}")
             outcome.write(request.experiment, place, machine, alone, own, {}, {})
         else:
             outcome.finish(request.experiment, place, machine, alone, own)
@@ -287,15 +298,19 @@ def _alone(fitted: train.Fitted, index: int) -> train.Fitted:
     """What ``fit`` would have returned of one member."""
     stacked, judgement = fitted.state, fitted.progress
     progress = population.member(judgement.members, index)
-    failed = bool(stacked.failed[index])
+    state = population.member(stacked.states, index)
+    failed = train.failed_step(state)
     early = bool(progress.stopped)
-    return train.Fitted(
-        state=population.member(stacked.states, index),
+    alone = train.Fitted(
+        state=train.before_failure(state),
         best=population.member(judgement.best, index),
         progress=progress,
-        status="failed" if failed else "early_stopped" if early else "completed",
+        status="early_stopped" if early else "completed",
         step=int(judgement.seen[index]),
     )
+    if failed is None:
+        return alone
+    return dataclasses.replace(alone, status="failed", step=failed)
 
 
 def _keep(folder: RunFolder, fitted: train.Fitted) -> None:

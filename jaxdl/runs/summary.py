@@ -34,6 +34,8 @@ _KEYS = (
 # best step and test metrics; which was best on validation; the standard deviation of
 # each mean in ``metrics``; metrics of their averaged outputs.
 _OF_MEMBERS = ("members", "best_member", "spread", "ensemble")
+# Of a run that began with another's parameters: which run, its step, how many arrays.
+_MORE = (*_OF_MEMBERS, "init_from")
 
 
 def summarize(
@@ -90,7 +92,7 @@ def check_summary(summary: Any) -> None:
     if not isinstance(summary, Mapping):
         raise ValueError("a summary is a JSON object")
     missing = sorted(set(_KEYS) - set(summary))
-    unknown = sorted(map(str, set(summary) - {*_KEYS, *_OF_MEMBERS}))
+    unknown = sorted(map(str, set(summary) - {*_KEYS, *_MORE}))
     if missing or unknown:
         raise ValueError(f"a summary without {missing}, with unknown {unknown}")
     if summary["status"] not in STATUSES:
@@ -147,7 +149,7 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
       ValueError: it is not one (see ``check_summary``).
     """
     check_summary(summary)
-    names = (*_KEYS, *_OF_MEMBERS)
+    names = (*_KEYS, *_MORE)
     write_json(path, {name: summary[name] for name in names if name in summary})
 
 

@@ -91,6 +91,16 @@ def shape_text(shape: object) -> str:
     return " x ".join(printable(size) for size in shape) or "scalar"
 
 
+def printable_lines(text: str) -> str:
+    """As ``printable``, for a text whose lines and tabs are to be seen as such."""
+    return "".join(
+        character
+        if character.isprintable() or character in "\n\t"
+        else repr(character)[1:-1]
+        for character in text
+    )
+
+
 def printable(value: object, limit: int = 200) -> str:
     """Text fit for a screen: control characters escaped, cut at ``limit``.
 

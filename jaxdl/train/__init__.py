@@ -9,6 +9,7 @@ from jaxdl.train.adversarial import (
 from jaxdl.train.checkpoints import Checkpoints, Restored
 from jaxdl.train.evaluation import evaluate, make_evaluation, measure, predict
 from jaxdl.train.loop import Fitted, Watch, fit
+from jaxdl.train.nonfinite import before_failure, explain, failed_step
 from jaxdl.train.progress import Progress, Rule, observe
 from jaxdl.train.state import State, create_state, evaluation_params
 from jaxdl.train.step import Objective, Schedule, Step, make_step, scheduled
@@ -25,10 +26,13 @@ __all__ = [
     "State",
     "Step",
     "Watch",
+    "before_failure",
     "create_adversarial_state",
     "create_state",
     "evaluate",
     "evaluation_params",
+    "explain",
+    "failed_step",
     "fit",
     "make_adversarial_evaluation",
     "make_adversarial_step",

@@ -16,12 +16,12 @@ from jaxtyping import Array, PyTree
 from jaxdl.batch import Batch, positions
 from jaxdl.metrics import Mean, value
 from jaxdl.train.evaluation import EVALUATION_SEED, Evaluation
+from jaxdl.train.nonfinite import TELL, guarded
 from jaxdl.train.state import State, create_state, evaluation_params
 from jaxdl.train.step import (
     Metrics,
     Objective,
     Step,
-    guarded,
     make_step,
     microbatches,
     moving_average,
@@ -105,7 +105,8 @@ def make_adversarial_step(
     if "freeze" in options:
         raise ValueError("a player that is frozen is no player: leave freeze out.")
     make_step(generator, optimizer, on_nonfinite=on_nonfinite, **options)  # checks
-    play = partial(_play, optimizer, options)
+    told = {"on_nonfinite": "ignore" if on_nonfinite == "ignore" else TELL}
+    play = partial(_play, optimizer, {**options, **told})
 
     def criticize(state: State, numbered: tuple[Array, Batch]) -> tuple[State, Any]:
         number, part = numbered
@@ -117,14 +118,18 @@ def make_adversarial_step(
         numbered = (jnp.arange(critic_updates), parts)
         new, tallies = one_after_another(criticize, state, numbered, critic_updates)
         critic = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), tallies)
+        critic.pop("nonfinite", None)
         first = jax.tree.map(lambda leaf: leaf[0], parts)
         new, maker = play("generator", generator, new, first, critic_updates)
         hyper = scheduled(state.hyper, options.get("schedules") or {}, state.step)
         new = new.replace(
             step=state.step + 1, ema=moving_average(state, hyper, new.params)
         )
-        metrics, finite = _told([maker, critic])
-        return guarded(on_nonfinite, finite, new, state, metrics)
+        codes = (maker.pop("nonfinite", None), tallies.pop("nonfinite", None))
+        metrics, bad = _told([maker, critic]), jnp.int32(0)
+        if codes[0] is not None:
+            bad = _culprit(state.params, codes[0].total, jnp.max(codes[1].total))
+        return guarded(on_nonfinite, bad, new, state, metrics)
 
     return step
 
@@ -160,8 +165,19 @@ def _play(
     return new, metrics
 
 
-def _told(players: Sequence[Metrics]) -> tuple[Metrics, Array]:
-    """The metrics of a step, and whether loss and gradients of all are finite."""
+def _culprit(params: PyTree, generator: Array, discriminator: Array) -> Array:
+    """That of both players together, from those of each by itself."""
+    first = 0
+    codes = []
+    for name in sorted(PLAYERS):  # as their parameters are
+        code = generator if name == "generator" else discriminator
+        codes.append(jnp.where(code > 1, code + first, code))
+        first += len(jax.tree.leaves(params[name]))
+    return jnp.where(codes[0] > 1, codes[0], jnp.maximum(*codes))
+
+
+def _told(players: Sequence[Metrics]) -> Metrics:
+    """The metrics of a step."""
 
     def means(name: str) -> Array:
         found = [metrics[name] for metrics in players]
@@ -175,7 +191,7 @@ def _told(players: Sequence[Metrics]) -> tuple[Metrics, Array]:
     told["gradient_norm"] = value(jnp.linalg.norm(norms))
     if "penalty" in told:
         told["penalty"] = value(jnp.sum(means("penalty")))
-    return told, jnp.all(jnp.isfinite(losses)) & jnp.all(jnp.isfinite(norms))
+    return told
 
 
 def make_adversarial_evaluation(

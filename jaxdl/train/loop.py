@@ -153,7 +153,8 @@ def _train(plan: "_Plan", run: "_Now") -> "_Now":
             run.at, plan.evaluate_every, plan.steps
         )
         stop = plan.interrupted()
-        run = _read(plan, run, everything=check or stop or _saving(plan, run.at))
+        whole = check or stop or run.at == plan.steps or _saving(plan, run.at)
+        run = _read(plan, run, everything=whole)
         if run.status == "failed":
             break
         improved = False

@@ -17,16 +17,14 @@ from jaxdl.batch import Batch, inside_pmap, positions, size, sum_over_devices
 from jaxdl.metrics import Mean, value
 from jaxdl.optimizers import with_hyper
 from jaxdl.parameters import trainable_mask
+from jaxdl.train.nonfinite import ON_NONFINITE, TELL, Metrics, culprit, guarded
 from jaxdl.train.state import State
 
-Metrics = dict[str, Any]
 Step = Callable[[Any, Batch], tuple[Any, Metrics]]
 # (params, model_state, hyper, batch, key, training)
 #   -> ((loss sum, count), (model_state, metrics))
 Objective = Callable[..., tuple[tuple[Array, Array], tuple[PyTree, Metrics]]]
 Schedule = Callable[[Array], Array]
-
-ON_NONFINITE = ("stop", "skip", "ignore")
 
 
 def make_step(
@@ -53,9 +51,10 @@ def make_step(
         they are (their moments stay zero).
       penalty: added to the averaged loss, e.g. ``l2``; no part of the loss.
       schedules: factor of a hyper's value at a step, by name.
-      on_nonfinite: "ignore", or keep the state as it was in a step whose loss
-        or gradient is not finite ("skip" counts it as the metric ``skipped``,
-        "stop" as ``nonfinite``, at which ``fit`` ends).
+      on_nonfinite: "ignore", or keep the state as it was in a step whose metrics
+        or gradient are not finite ("skip" counts it as the metric ``skipped``;
+        "stop" as ``nonfinite``, at which ``fit`` ends, and keeps the state from
+        then on: see ``jaxdl.train.nonfinite``).
 
     Raises:
       ValueError: for an option out of range, here; for a batch that does not
@@ -71,29 +70,17 @@ def make_step(
         grads, (count, model_state, metrics) = _gradient_sums(
             objective, state, hyper, batch, key, accumulate_steps, frozen
         )
-        grads, norm, extra = _finish_gradient(
-            grads, count, state.params, hyper, penalty, clip_norm, frozen
+        grads, norm, bad, extra = _finish_gradient(
+            grads, count, state.params, hyper, penalty, clip_norm, frozen, metrics
         )
         new = _updated(optimizer, state, grads, hyper, frozen)
         new = new.replace(model_state=model_state)
         metrics = {**metrics, **extra, "gradient_norm": value(norm)}
         if "learning_rate" in hyper:
             metrics["learning_rate"] = value(hyper["learning_rate"])
-        finite = jnp.isfinite(metrics["loss"].total) & jnp.isfinite(norm)
-        return guarded(on_nonfinite, finite, new, state, metrics)
+        return guarded(on_nonfinite, bad, new, state, metrics)
 
     return step
-
-
-def guarded(
-    on_nonfinite: str, finite: Array, new: State, old: State, metrics: Metrics
-) -> tuple[State, Metrics]:
-    """State and metrics of a step, by the rule for one that is not finite."""
-    if on_nonfinite == "ignore":
-        return new, metrics
-    name = "nonfinite" if on_nonfinite == "stop" else "skipped"
-    told = value(1.0 - finite.astype(jnp.float32))
-    return _keep_if(finite, new, old), {**metrics, name: told}
 
 
 def _updated(
@@ -121,7 +108,7 @@ def _check_options(accumulate_steps: int, clip_norm: Any, on_nonfinite: str) -> 
         raise ValueError(f"accumulate_steps is {accumulate_steps}: give 1 or more.")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm is {clip_norm}: give a number above 0, or None.")
-    if on_nonfinite not in ON_NONFINITE:
+    if on_nonfinite not in (*ON_NONFINITE, TELL):
         raise ValueError(
             f"on_nonfinite is {on_nonfinite!r}: give one of {', '.join(ON_NONFINITE)}."
         )
@@ -269,8 +256,10 @@ def _finish_gradient(
     penalty: Callable[[PyTree, Mapping[str, Array]], Array] | None,
     clip_norm: float | None,
     frozen: PyTree | None,
-) -> tuple[PyTree, Array, Metrics]:
-    """Mean gradient, with the penalty's, clipped; its norm before clipping."""
+    metrics: Metrics,
+) -> tuple[PyTree, Array, Array, Metrics]:
+    """Mean gradient, with the penalty's, clipped; its norm before clipping, and what
+    of it or of the metrics is not finite."""
     divisor = jnp.maximum(count, 1.0)  # a batch of padding alone moves nothing
     grads = jax.tree.map(lambda g: g / divisor.astype(g.dtype), sums)
     extra: Metrics = {}
@@ -279,11 +268,11 @@ def _finish_gradient(
         grads = jax.tree.map(jnp.add, grads, slope)
         extra["penalty"] = value(amount)
     grads = _without(grads, frozen)
-    norm = optax.tree.norm(grads)
+    norm, bad = optax.tree.norm(grads), culprit((metrics, extra), grads)
     if clip_norm is not None:
         scale = jnp.minimum(1.0, clip_norm / jnp.maximum(norm, 1e-16))
         grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
-    return grads, norm, extra
+    return grads, norm, bad, extra
 
 
 def _frozen(params: PyTree, pattern: str) -> PyTree:
@@ -311,13 +300,3 @@ def moving_average(
         state.ema,
         params,
     )
-
-
-def _keep_if(finite: Array, new: State, old: State) -> State:
-    """The new state where the step was finite, else the old one, a step on."""
-    chosen = jax.tree.map(
-        lambda n, o: n if n is o else jnp.where(finite, n, o),
-        new.replace(key=None),
-        old.replace(key=None),
-    )
-    return chosen.replace(key=old.key, step=new.step)

@@ -1,5 +1,7 @@
 """The user's own files: npz archives and folders of images."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -280,4 +282,19 @@ def test_a_class_of_the_test_part_alone_is_refused(tmp_path):
     with pytest.raises(
         ValueError, match="has the class 'fox', which the training part"
     ):
+        data.load(f"folder:{tmp_path}")
+
+
+def test_a_pipe_among_the_images_is_not_waited_for(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        os.mkfifo(tmp_path / name / "1.png")
+    with pytest.raises(ValueError, match="1.png is no image file"):
+        data.load(f"folder:{tmp_path}")
+
+
+def test_a_class_whose_name_is_no_text_is_refused(tmp_path):
+    for name in (b"cat", b"\xff\x1b[31m"):
+        os.makedirs(os.fsencode(tmp_path) + b"/" + name)
+    with pytest.raises(ValueError, match=r"\\udcff\\x1b\[31m.*rename it"):
         data.load(f"folder:{tmp_path}")

@@ -46,7 +46,7 @@ def test_the_kind_may_be_given():
             r"2 of 3 targets y are missing, the first \(''\) in ",
         ),
         (["1.5", "2", "inf"], "auto", "1 of 3 targets y are infinite.* in row 3"),
-        (["1.5", "2", "1e300"], "auto", "1 of 3 targets y are beyond float32"),
+        (["1.5", "2", "1e300"], "auto", "1 of 3 targets y are infinite .for float32."),
         (["1.5", "1.5"], "auto", "all 2 targets y are 1.5.* nothing to learn"),
         (["a", "a"], "auto", "all 2 targets y are 'a': at least 2 classes"),
         (["1", "x"], "regression", r"y is no number in row 2 \('x'\)"),

@@ -74,6 +74,13 @@ BAD = {
     "steps_per_call": ({"steps_per_call": "many"}, "--steps_per_call is 'many'"),
     "precision": ({"precision": "float8"}, "float32 or bfloat16"),
     "on_nonfinite": ({"on_nonfinite": "cry"}, "stop, skip, ignore"),
+    "line break": ({"data_dir": "a\nb"}, "--data_dir holds a line break"),
+    "no text": ({"freeze": "\udcff"}, "which is no text: give UTF-8"),
+    "image_size too large": (
+        {"dataset": "folder:/missing", "image_size": 10**6},
+        "give 1 to 8192",
+    ),
+    "init_from": ({"init_from": "/missing"}, "no run at /missing"),
     "resume": ({"resume": "maybe"}, "auto, never, must"),
     "resume must": ({"resume": "must"}, "holds no run"),
 }

@@ -1,5 +1,7 @@
 """What the flags of a training do, each seen in the run that it makes."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -169,3 +171,19 @@ def test_images_in_folders_are_learned_as_their_arrays_are(train, tmp_path):
         for name in (f"folder:{tmp_path}", f"npz:{tmp_path / 'same.npz'}")
     ]
     assert metrics(found[0]) == metrics(found[1])
+
+
+def test_the_step_that_was_not_finite_is_kept_whole(train, tmp_path, capsys):
+    wild = {"model": LINEAR, "learning_rate": 1e38, "optimizer": "sgd", "max_steps": 9}
+    folder = train(code=1, **wild)
+    out = capsys.readouterr().out
+    step = int(re.search(r"step (\d+) was not finite \(first ", out)[1])
+    with np.load(folder / "failure.npz", allow_pickle=False) as kept:
+        assert int(kept["state/step"]) == step
+        assert kept["batch/inputs"].shape[0] == 16
+        assert {name.split("/")[0] for name in kept.files} == {"batch", "state"}
+    members = train(code=0, seeds=2, **wild)
+    assert capsys.readouterr().out.count(" was not finite (first ") == 2
+    for place in (members / "members").iterdir():
+        assert (place / "failure.npz").is_file()
+        assert summary(place)["status"] == "failed"

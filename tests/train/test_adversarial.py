@@ -116,13 +116,13 @@ def test_the_trouble_of_one_player_undoes_the_step_of_both(rule, name):
     compiled = quick.jit(STEP(SGD, on_nonfinite=rule))
     first = state(ema_decay=0.9, classifier={"weights": jnp.ones(2)})
     after, told = compiled(first, bad)
-    assert float(told[name].total) == 1.0
+    assert float(told[name].total) > 0
     assert bits(after.params) == bits(first.params)
     assert bits(after.classifier) == bits(first.classifier)
-    assert int(after.step) == 1
-    good, told = compiled(after, batch())
-    assert float(told[name].total) == 0.0
-    assert bits(good.params) != bits(first.params)
+    assert int(after.step) == {"skip": 1, "stop": -1}[rule]
+    later, told = compiled(after, batch())
+    assert (float(told[name].total) == 0.0) is (rule == "skip")
+    assert (bits(later.params) != bits(first.params)) is (rule == "skip")
 
 
 def test_the_moving_average_follows_both_players_and_is_what_is_measured():

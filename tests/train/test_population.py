@@ -152,7 +152,8 @@ def test_a_member_that_is_not_finite_stops_alone(alone):
     )
     assert np.asarray(fitted.state.failed).tolist() == [False, True, False]
     mine = population.member(fitted.state.states, 1)
-    assert int(mine.step) == 3  # the poisoned one was counted, and moved nothing
+    assert train.failed_step(mine) == 2
+    assert int(train.before_failure(mine).step) == 2
     assert np.all([np.isfinite(x).all() for x in jax.tree.leaves(mine.params)])
     expected = alone[0][0]
     assert int(fitted.progress.seen[0]) == expected.step

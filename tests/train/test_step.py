@@ -131,13 +131,13 @@ def test_a_step_that_is_not_finite_leaves_the_state(rule, name):
     bad["inputs"][3] = np.nan
     first = state(ema_decay=0.9)
     after, metrics = jax.jit(step(on_nonfinite=rule))(first, bad)
-    assert float(metrics[name].total) == 1.0
+    assert float(metrics[name].total) > 0
     assert bits(after.params) == bits(first.params)
     assert bits(after.opt_state) == bits(first.opt_state)
-    assert int(after.step) == 1
-    good, metrics = jax.jit(step(on_nonfinite=rule))(after, batch())
-    assert float(metrics[name].total) == 0.0
-    assert bits(good.params) != bits(first.params)
+    assert int(after.step) == {"skip": 1, "stop": -1}[rule]
+    later, metrics = jax.jit(step(on_nonfinite=rule))(after, batch())
+    assert (float(metrics[name].total) == 0.0) is (rule == "skip")
+    assert (bits(later.params) != bits(first.params)) is (rule == "skip")
 
 
 def test_hyper_changes_without_compiling_anew():

@@ -1,0 +1,148 @@
+"""Steps whose loss, metrics or gradient are not finite: what becomes of the state,
+and which step, metric and parameter it was.
+
+Under "stop" the state stays as it was before such a step, whatever steps come after
+(the host reads metrics late), and its negative step says which one it was.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Int, PyTree
+
+from jaxdl.batch import Batch
+from jaxdl.metrics import value
+from jaxdl.parameters import path_name
+from jaxdl.train.state import State
+
+Metrics = dict[str, Any]
+
+ON_NONFINITE = ("stop", "skip", "ignore")
+# For a step within another one: told as under "stop", and the state not guarded.
+TELL = "tell"
+
+
+def culprit(metrics: PyTree, grads: PyTree) -> Int[Array, ""]:
+    """0 where metrics and gradients are finite; 1 for a metric; 2 and more for the
+    first gradient, in the order of the tree, that is not."""
+    fine = [_finite(leaf) for leaf in jax.tree.leaves(grads)]
+    bad = ~jnp.stack([jnp.asarray(True), *fine])
+    place = jnp.argmax(bad)
+    told = ~jnp.all(jnp.stack([_finite(x) for x in jax.tree.leaves(metrics)]))
+    return jnp.where(place > 0, place + 1, told).astype(jnp.int32)
+
+
+def _finite(leaf: Array) -> Bool[Array, ""]:
+    """As the gradient's norm has it: so that XLA sums the squares once."""
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        return jnp.asarray(True)
+    return jnp.isfinite(leaf if leaf.ndim == 0 else jnp.sum(jnp.square(leaf)))
+
+
+def guarded(
+    on_nonfinite: str, bad: Int[Array, ""], new: State, old: State, metrics: Metrics
+) -> tuple[State, Metrics]:
+    """State and metrics of a step, by the rule for one that is not finite; ``bad`` is
+    its ``culprit``."""
+    if on_nonfinite == "ignore":
+        return new, metrics
+    if on_nonfinite == TELL:
+        return new, {**metrics, "nonfinite": value(bad)}
+    if on_nonfinite == "skip":
+        skipped = value((bad > 0).astype(jnp.float32))
+        return _keep_if(bad == 0, new, old), {**metrics, "skipped": skipped}
+    failed = old.step < 0
+    bad = jnp.where(failed, jnp.maximum(bad, 1), bad)
+    kept = _keep_if(bad == 0, new, old)
+    step = jnp.where(failed, old.step, jnp.where(bad > 0, -1 - old.step, new.step))
+    told = value(bad.astype(jnp.float32))
+    return kept.replace(step=step), {**metrics, "nonfinite": told}
+
+
+def _keep_if(finite: Bool[Array, ""], new: State, old: State) -> State:
+    """The new state where the step was finite, else the old one, a step on."""
+    chosen = jax.tree.map(
+        lambda n, o: n if n is o else jnp.where(finite, n, o),
+        new.replace(key=None),
+        old.replace(key=None),
+    )
+    return chosen.replace(key=old.key, step=new.step)
+
+
+def failed_step(state: PyTree) -> int | None:
+    """The step (from 0) that was not finite and before which the state stopped; None
+    where there was none."""
+    step = getattr(state, "step", None)
+    if step is None or np.ndim(step) or int(step) >= 0:
+        return None
+    return -1 - int(step)
+
+
+def before_failure(state: PyTree) -> PyTree:
+    """A state that stopped at a step that was not finite, as it was before it."""
+    failed = failed_step(state)
+    if failed is None:
+        return state
+    return state.replace(step=jnp.full_like(state.step, failed))
+
+
+def explain(
+    step: Callable[[PyTree, Batch], Any], state: PyTree, batch: Batch
+) -> list[str]:
+    """What is not finite in a batch, in a state, and in the step from one over the
+    other; in this order, for what comes first is the cause of the rest.
+
+    Args:
+      step: made with ``on_nonfinite="stop"``.
+      state: as it was before the step.
+      batch: which it took.
+
+    Returns:
+      Phrases such as "inputs of its example 3 (nan)"; empty where all is finite.
+    """
+    found = _of_batch(batch)
+    found += [f"{name} ({told})" for name, told in _not_finite(state)]
+    _, metrics = jax.jit(step)(state, batch)
+    found += _of_metrics(metrics)
+    code = int(metrics["nonfinite"].total) if "nonfinite" in metrics else 0
+    if code > 1:
+        paths = jax.tree_util.tree_leaves_with_path(state.params)
+        found.append(f"the gradient of {path_name(paths[code - 2][0])}")
+    return found
+
+
+def _of_batch(batch: Batch) -> list[str]:
+    found = []
+    for name, told in _not_finite(dict(batch)):
+        array = np.asarray(batch[name.split("/")[0]])
+        rows = ~np.isfinite(array.astype(np.float32)).reshape(len(array), -1)
+        found.append(
+            f"{name} of its example {int(np.argmax(rows.any(axis=1)))} ({told})"
+        )
+    return found
+
+
+def _of_metrics(metrics: Mapping[str, Any]) -> list[str]:
+    """The loss first: the others follow it."""
+    names = sorted(metrics, key=lambda name: (name != "loss", name))
+    return [
+        f"the metric {name} ({told[0][1]})"
+        for name in names
+        if name != "nonfinite" and (told := _not_finite(metrics[name]))
+    ]
+
+
+def _not_finite(tree: PyTree) -> list[tuple[str, str]]:
+    """Path and first value of every float array that is not finite."""
+    found = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            continue
+        array = np.asarray(leaf, np.float32)
+        bad = array[~np.isfinite(array)]
+        if bad.size:
+            found.append((path_name(path), str(bad.flat[0])))
+    return found
