@@ -249,6 +249,7 @@ def request(name: str, settings: TrainingSettings) -> runs.Request:
         workdir=settings.workdir,
         mode=settings.resume,
         profile=settings.profile,
+        verify=settings.verify,
     )
 
 

@@ -44,6 +44,7 @@ class Request:
       workdir: the run folder; empty takes a new one.
       mode: "auto", "never" or "must" resume.
       profile: leave a trace of the first steps.
+      verify: restore no checkpoint that is not what its manifest says.
     """
 
     experiment: str
@@ -52,6 +53,7 @@ class Request:
     workdir: str = ""
     mode: str = "auto"
     profile: bool = False
+    verify: bool = True
 
     @property
     def length(self) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def describe(
 
 # A repeated run is a new one, in a folder of its own.
 _NOT_KEPT = (
-    *("workdir", "resume", "dry_run", "profile", "traceback"),
+    *("workdir", "resume", "verify", "dry_run", "profile", "traceback"),
     *("distributed", "coordinator", "process_count", "process_id", "heartbeat"),
 )
 
@@ -215,6 +217,9 @@ class Witness(Protocol):
     def close_line(self) -> None:
         """Called when training is over, before anything is printed."""
 
+    def warn(self, line: str) -> None:
+        """Told, in a line, what went wrong and was got over."""
+
 
 def train_to_the_end(
     request: Request,
@@ -238,7 +243,9 @@ def train_to_the_end(
     with (
         signals.catch() as caught,
         machine.feed,
-        machine.checkpoints(folder.states) as checkpoints,
+        machine.checkpoints(
+            folder.states, verify=request.verify, warn=recorder.warn
+        ) as checkpoints,
         profiled(
             recorder.watch,
             folder.path if request.profile and hosts.primary() else None,
@@ -266,21 +273,53 @@ def train_to_the_end(
             agree=hosts.anyone if machine.way.processes > 1 else None,
         )
     recorder.close_line()
+    whole = _say_unsaved(checkpoints, fitted)
+    if fitted.status in ("completed", "early_stopped") and not whole:
+        # Not finished: the same command then goes on from what there is.
+        incomplete(dataclasses.replace(fitted, status="failed"))
+        return 1
     if fitted.status in ("interrupted", "failed"):
         incomplete(fitted)
+        return _stopped(request, folder, fitted, caught, whole)
+    complete(fitted)
+    return 1 if checkpoints.best_lost else 0
+
+
+def _stopped(
+    request: Request,
+    folder: RunFolder,
+    fitted: train.Fitted,
+    caught: signals.Caught,
+    saved: bool,
+) -> int:
+    """Say of a run that has not come to its end how to go on; the exit code."""
     if fitted.status == "interrupted":
-        print(f"stopped at step {fitted.step} and saved; go on with:")
+        done = "and saved; go on with:" if saved else "but not saved; go on with:"
+        print(f"stopped at step {fitted.step} {done}")
         print(f"  {resume_command(request.experiment, folder)}")
         return caught.exit_code
-    if fitted.status == "failed":
-        print(
-            f"a loss or gradient was not finite before step {fitted.step}: stopped. "
-            f"The last good checkpoint is in {folder.states}. Try a lower "
-            "--learning_rate, --clip_norm=1, or --on_nonfinite=skip."
-        )
-        return 1
-    complete(fitted)
-    return 0
+    print(
+        f"a loss or gradient was not finite before step {fitted.step}: stopped. "
+        f"The last good checkpoint is in {folder.states}. Try a lower "
+        "--learning_rate, --clip_norm=1, or --on_nonfinite=skip."
+    )
+    return 1
+
+
+def _say_unsaved(checkpoints: train.Checkpoints, fitted: train.Fitted) -> bool:
+    """Sum up what could not be saved; whether the last state is on disk anyway."""
+    if not checkpoints.failed:
+        return True
+    failed = ", ".join(map(str, checkpoints.failed[-5:]))
+    if checkpoints.holds(fitted.step):
+        screen.warn(f"checkpoint {failed} could not be saved; later ones were.")
+        return True
+    screen.warn(
+        f"checkpoint {failed} could not be saved, and so the last state is not on "
+        f"disk: see that {checkpoints.folder} can be written to, and repeat the "
+        "command; it goes on from the newest checkpoint."
+    )
+    return False
 
 
 def _agreed(caught: signals.Caught) -> Callable[[], bool]:

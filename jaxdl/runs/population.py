@@ -187,6 +187,10 @@ class _Settling:
 
         return dataclasses.replace(watch, checked=checked)
 
+    def warn(self, line: str) -> None:
+        """As the recorder does."""
+        self.recorder.warn(line)
+
     def close_line(self) -> None:
         """As the recorder does."""
         self.recorder.close_line()
@@ -292,6 +296,7 @@ def _alone(fitted: train.Fitted, index: int) -> train.Fitted:
     return train.Fitted(
         state=population.member(stacked.states, index),
         best=population.member(judgement.best, index),
+        best_step=int(progress.best_step),
         progress=progress,
         status="failed" if failed else "early_stopped" if early else "completed",
         step=int(judgement.seen[index]),
@@ -305,6 +310,8 @@ def _keep(folder: RunFolder, fitted: train.Fitted) -> None:
         if 0 <= best < fitted.step:
             checkpoints.save(best, fitted.best, fitted.progress, best_step=best)
         checkpoints.save(fitted.step, fitted.state, fitted.progress, best_step=best)
+    if checkpoints.failed:
+        raise OSError(f"{folder.states} cannot be written; make room and start again.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,6 +330,11 @@ class _MemberRecorder:
     def wall_seconds(self) -> float:
         """Of all members together."""
         return self.whole.wall_seconds
+
+    @property
+    def warnings(self) -> list[str]:
+        """Of all members together."""
+        return self.whole.warnings
 
     @property
     def compile_seconds(self) -> float:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxdl import train
-from jaxdl.runs import environment, progress_line, shown, writers
+from jaxdl.runs import environment, progress_line, screen, shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.train.task import Plan, Task
 
@@ -51,6 +51,7 @@ class Recorder:
         self._shown: tuple[int, float] | None = None
         self._stepped = False
         self._compiling = 0.0
+        self.warnings: list[str] = []
         self._steady = (0, 0.0)  # steps and seconds that were training alone
 
     def __enter__(self) -> "Recorder":
@@ -100,6 +101,11 @@ class Recorder:
         """Training speed without compiling, checking and saving."""
         steps, seconds = self._steady
         return steps * self._step_examples / seconds if seconds > 0 else None
+
+    def warn(self, line: str) -> None:
+        """Say at once what went wrong, and keep it for the summary."""
+        self.warnings.append(line)
+        screen.warn(line)
 
     def test(self, step: int, values: Mapping[str, float]) -> None:
         """Log the test metrics, once, after training."""

@@ -1,6 +1,6 @@
 """``summary.json``: the outcome of a run, in names that scripts rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ _KEYS = (
     "compile_seconds",
     "wall_seconds",
 )
+# Where something went wrong that the run got over: a line each.
+_OF_FAULTS = ("warnings",)
 # What the summary of members that were trained together has besides: name to status,
 # best step and test metrics; which was best on validation; the standard deviation of
 # each mean in ``metrics``; metrics of their averaged outputs.
@@ -49,6 +51,7 @@ def summarize(
     examples_per_second: float | None,
     compile_seconds: float | None,
     wall_seconds: float,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The summary of a run, checked.
 
@@ -64,6 +67,7 @@ def summarize(
       examples_per_second: training speed without compiling; None when unknown.
       compile_seconds: time to compile; None when unknown.
       wall_seconds: time of the whole run, resumed parts added up.
+      warnings: what went wrong and was got over, a line each.
 
     Raises:
       ValueError: a value that cannot be.
@@ -80,6 +84,7 @@ def summarize(
         "examples_per_second": _float(examples_per_second),
         "compile_seconds": _float(compile_seconds),
         "wall_seconds": float(wall_seconds),
+        **({"warnings": list(warnings)} if warnings else {}),
     }
     check_summary(summary)
     return summary
@@ -90,7 +95,7 @@ def check_summary(summary: Any) -> None:
     if not isinstance(summary, Mapping):
         raise ValueError("a summary is a JSON object")
     missing = sorted(set(_KEYS) - set(summary))
-    unknown = sorted(map(str, set(summary) - {*_KEYS, *_OF_MEMBERS}))
+    unknown = sorted(map(str, set(summary) - {*_KEYS, *_OF_FAULTS, *_OF_MEMBERS}))
     if missing or unknown:
         raise ValueError(f"a summary without {missing}, with unknown {unknown}")
     if summary["status"] not in STATUSES:
@@ -112,6 +117,9 @@ def check_summary(summary: Any) -> None:
         if split not in SPLITS:
             raise ValueError(f"metrics of {split!r}; splits are {SPLITS}")
     _tables(summary, "baselines")
+    warnings = summary.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(x, str) for x in warnings):
+        raise ValueError(f"warnings are lines of text, not {warnings!r}")
 
 
 def _tables(summary: Mapping[str, Any], name: str) -> Mapping[str, Metrics]:
@@ -147,7 +155,7 @@ def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
       ValueError: it is not one (see ``check_summary``).
     """
     check_summary(summary)
-    names = (*_KEYS, *_OF_MEMBERS)
+    names = (*_KEYS, *_OF_FAULTS, *_OF_MEMBERS)
     write_json(path, {name: summary[name] for name in names if name in summary})
 
 

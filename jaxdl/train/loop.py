@@ -62,7 +62,9 @@ class Fitted:
 
     Attributes:
       state: after the last step.
-      best: the state at the best check (``state`` where nothing was checked).
+      best: the state at the best check (``state`` where nothing was checked, or
+        where that check's checkpoint is lost).
+      best_step: the step that ``best`` is of; -1 where nothing was checked.
       progress: best value and step, and whether patience ran out.
       status: "completed", "early_stopped", "interrupted" or "failed" (a loss or
         gradient that is not finite).
@@ -71,6 +73,7 @@ class Fitted:
 
     state: PyTree
     best: PyTree
+    best_step: int
     progress: Any
     status: str
     step: int
@@ -141,7 +144,8 @@ def fit(
         agree=agree,
     )
     run = _train(plan, _begin(plan, state))
-    return Fitted(run.state, _best(plan, run), run.progress, run.status, run.at)
+    best, best_step = _best(plan, run)
+    return Fitted(run.state, best, best_step, run.progress, run.status, run.at)
 
 
 def _train(plan: "_Plan", run: "_Now") -> "_Now":
@@ -259,6 +263,8 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
     began = time.perf_counter()
     if not everything and began - run.read_at < READ_SECONDS:
         return run
+    if plan.checkpoints is not None:
+        plan.checkpoints.poll()
     ready = run.pending if everything else run.pending[:-1]
     if not ready:
         return run
@@ -323,16 +329,19 @@ def _save(plan: _Plan, run: _Now) -> _Now:
     return run._replace(saved_at=now)
 
 
-def _best(plan: _Plan, run: _Now) -> PyTree:
-    """The state of the best check: from memory, from disk, or the last one."""
+def _best(plan: _Plan, run: _Now) -> tuple[PyTree, int]:
+    """The state of the best check and its step: from memory, from disk, or the last."""
+    best_step = plan.judge.best_step(run.progress)
     held = plan.judge.best(run.progress, run.state)
     if held is not None:
-        return held
-    best_step = plan.judge.best_step(run.progress)
+        return held, best_step
     if best_step in (-1, run.at):
-        return run.state
+        return run.state, best_step
     if plan.checkpoints is None:
-        return run.memory
+        return run.memory, best_step
     plan.checkpoints.wait()
     restored = plan.checkpoints.restore(run.state, run.progress, best_step)
-    return restored.state if restored is not None else run.state
+    if restored is None:
+        plan.checkpoints.tell_best_lost(best_step, run.at)
+        return run.state, run.at
+    return restored.state, best_step
