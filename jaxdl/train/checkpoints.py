@@ -336,6 +336,18 @@ class Checkpoints:
             step = newest
         return step, manager.restore(step, args=_only(state=raw)).state
 
+    def read(self, step: int) -> dict[str, Any]:
+        """State, progress and totals of a step as nested dicts of arrays, unchecked."""
+        import orbax.checkpoint as ocp
+
+        here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+        raw = ocp.args.StandardRestore(fallback_sharding=here)
+        about = ocp.args.JsonRestore()
+        item = self._open().restore(
+            step, args=_only(state=raw, progress=raw, about=about)
+        )
+        return {"state": item.state, "progress": item.progress, "about": item.about}
+
     def tell_best_lost(self, best: int, instead: int) -> None:
         """Say that what was best is gone, and what takes its place."""
         self.best_lost = True
