@@ -273,6 +273,9 @@ def train_to_the_end(
             agree=hosts.anyone if machine.way.processes > 1 else None,
         )
     recorder.close_line()
+    if not folder.path.is_dir() and hosts.primary():
+        # Nothing is made anew there: it would not be this run.
+        raise FileNotFoundError(f"the run's folder {folder.path} is gone.")
     whole = _say_unsaved(checkpoints, fitted)
     if fitted.status in ("completed", "early_stopped") and not whole:
         # Not finished: the same command then goes on from what there is.
@@ -308,16 +311,17 @@ def _stopped(
 
 def _say_unsaved(checkpoints: train.Checkpoints, fitted: train.Fitted) -> bool:
     """Sum up what could not be saved; whether the last state is on disk anyway."""
-    if not checkpoints.failed:
+    if hosts.count() > 1 or fitted.status == "failed":
         return True
     failed = ", ".join(map(str, checkpoints.failed[-5:]))
     if checkpoints.holds(fitted.step):
-        screen.warn(f"checkpoint {failed} could not be saved; later ones were.")
+        if failed:
+            screen.warn(f"checkpoint {failed} could not be saved; later ones were.")
         return True
     screen.warn(
-        f"checkpoint {failed} could not be saved, and so the last state is not on "
-        f"disk: see that {checkpoints.folder} can be written to, and repeat the "
-        "command; it goes on from the newest checkpoint."
+        f"checkpoint {failed or fitted.step} could not be saved, and so the last state "
+        f"is not on disk: see that {checkpoints.folder} can be written to, and repeat "
+        "the command; it goes on from the newest checkpoint."
     )
     return False
 

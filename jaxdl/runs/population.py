@@ -149,7 +149,9 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
         execution.describe(
             _request(request, folder, member), place, member.task, machine.about
         )
-    logs = tuple(writers.run_log(place.metrics, place.path) for place in folders)
+    logs = tuple(
+        writers.run_log(place.metrics, place.path, screen.warn) for place in folders
+    )
     log = writers.MembersLog(logs)
     # The state is all members' at once: there is none to show.
     task = dataclasses.replace(members[0].task, show=None)

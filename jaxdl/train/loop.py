@@ -45,6 +45,8 @@ class Watch:
       block: ``(step, values)`` after each dispatch whose metrics were read.
       metrics: ``(step, split, values)`` at each check: to be logged.
       checked: ``(step, progress, state)`` after each check.
+      settled: whether all that was told is kept; until then no checkpoint is saved,
+        which could be newer than what was told.
       timed: ``(what, seconds)``: "first_step" (with compiling), "data",
         "evaluation", "saving", "waiting" (for the device).
     """
@@ -54,6 +56,7 @@ class Watch:
     metrics: Callable[[int, str, Values], None] = _nothing
     checked: Callable[[int, Any, Any], None] = _nothing
     timed: Callable[[str, float], None] = _nothing
+    settled: Callable[[], bool] = lambda: True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,7 +321,7 @@ def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:
 
 
 def _save(plan: _Plan, run: _Now) -> _Now:
-    if plan.checkpoints is None:
+    if plan.checkpoints is None or not plan.watch.settled():
         return run
     began = time.perf_counter()
     totals = None if run.totals is None else measure.to_json(run.totals)
