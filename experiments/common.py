@@ -229,7 +229,10 @@ def run(
 
 
 def join(name: str, settings: TrainingSettings) -> None:
-    """Train with the other processes that settings or a cluster name, if any."""
+    """Train with the other processes that settings or a cluster name, if any; on
+    devices whose kernels are deterministic where that is asked for."""
+    if settings.deterministic:
+        runs.make_deterministic()
     asked = parallel.Asked(
         mode=settings.distributed,
         coordinator=settings.coordinator,

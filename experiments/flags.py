@@ -86,6 +86,9 @@ class TrainingSettings:
     heartbeat: int = option(
         100, "seconds after which a silent process counts as dead", same_run=True
     )
+    deterministic: bool = option(
+        False, "GPU kernels that give equal bits each time (slower)", same_run=True
+    )
     verify: bool = option(
         True,
         "restore no checkpoint but one with the hashes of its manifest",

@@ -92,6 +92,7 @@ class Recorder:
             metrics=self._metrics,
             checked=self._checked,
             timed=self._timed,
+            warned=self.warn,
             settled=self._settled,
         )
 

@@ -7,6 +7,7 @@ of the step's number, and a way to run.
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jaxtyping import PyTree
 
 from jaxdl import metrics as measure
 from jaxdl.batch import Batch
+from jaxdl.train import recompiling
 from jaxdl.train.checkpoints import Checkpoints
 from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.progress import Rule
@@ -47,6 +49,7 @@ class Watch:
       checked: ``(step, progress, state)`` after each check.
       settled: whether all that was told is kept; until then no checkpoint is saved,
         which could be newer than what was told.
+      warned: ``line``: what costs time or may be wrong.
       timed: ``(what, seconds)``: "first_step" (with compiling), "data",
         "evaluation", "saving", "waiting" (for the device).
     """
@@ -56,6 +59,7 @@ class Watch:
     metrics: Callable[[int, str, Values], None] = _nothing
     checked: Callable[[int, Any, Any], None] = _nothing
     timed: Callable[[str, float], None] = _nothing
+    warned: Callable[[str], None] = _nothing
     settled: Callable[[], bool] = lambda: True
 
 
@@ -130,25 +134,30 @@ def fit(
       ValueError: when the checkpoints hold a state of another structure.
     """
     whole = block_way is not None and steps_per_call > 1
-    plan = _Plan(
-        feed=feed,
-        single=way(step),
-        block=block_way(step) if block_way is not None and whole else None,
-        steps=steps,
-        steps_per_call=steps_per_call if whole else 1,
-        evaluate=evaluate,
-        evaluate_every=evaluate_every,
-        rule=rule or Rule(),
-        judge=judge,
-        checkpoints=checkpoints,
-        save_every=save_every,
-        watch=watch or Watch(),
-        interrupted=interrupted,
-        agree=agree,
-    )
-    run = _train(plan, _begin(plan, state))
-    best, best_step = _best(plan, run)
-    return Fitted(run.state, best, best_step, run.progress, run.status, run.at)
+    watch = watch or Watch()
+    with recompiling.counting() as compiled:
+        noticing = partial(recompiling.noticing, compiled=compiled, warn=watch.warned)
+        plan = _Plan(
+            feed=feed,
+            single=noticing(way(step)),
+            block=noticing(block_way(step))
+            if block_way is not None and whole
+            else None,
+            steps=steps,
+            steps_per_call=steps_per_call if whole else 1,
+            evaluate=evaluate,
+            evaluate_every=evaluate_every,
+            rule=rule or Rule(),
+            judge=judge,
+            checkpoints=checkpoints,
+            save_every=save_every,
+            watch=watch,
+            interrupted=interrupted,
+            agree=agree,
+        )
+        run = _train(plan, _begin(plan, state))
+        best, best_step = _best(plan, run)
+        return Fitted(run.state, best, best_step, run.progress, run.status, run.at)
 
 
 def _train(plan: "_Plan", run: "_Now") -> "_Now":
