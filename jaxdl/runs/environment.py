@@ -91,6 +91,16 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
     }
 
 
+def code_hash(folder: Path = Path(__file__).parents[1]) -> str:
+    """A short hash of the Python files below a folder (jaxdl's own): two processes with
+    different ones run different code."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        found.update(path.relative_to(folder).as_posix().encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
+
+
 def make_deterministic() -> None:
     """Has XLA use on a GPU only kernels that give equal bits each time, and choose
     them without timing; on a CPU they do. ``environment()`` records it.
