@@ -276,14 +276,14 @@ def train_to_the_end(
     if not folder.path.is_dir() and hosts.primary():
         # Nothing is made anew there: it would not be this run.
         raise FileNotFoundError(f"the run's folder {folder.path} is gone.")
-    whole = _say_unsaved(checkpoints, fitted)
-    if fitted.status in ("completed", "early_stopped") and not whole:
+    saved = _say_unsaved(checkpoints, fitted)
+    if fitted.status in ("interrupted", "failed"):
+        incomplete(fitted)
+        return _stopped(request, folder, fitted, caught, saved)
+    if not saved:
         # Not finished: the same command then goes on from what there is.
         incomplete(dataclasses.replace(fitted, status="failed"))
         return 1
-    if fitted.status in ("interrupted", "failed"):
-        incomplete(fitted)
-        return _stopped(request, folder, fitted, caught, whole)
     complete(fitted)
     return 1 if checkpoints.best_lost else 0
 

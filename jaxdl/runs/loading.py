@@ -18,7 +18,8 @@ from jaxdl.models.apply import forward
 from jaxdl.runs import screen
 from jaxdl.runs.flagfile import read_flagfile
 from jaxdl.runs.folder import RunFolder, open_folder, read_json
-from jaxdl.train.checkpoints import Checkpoints, shape_difference, shapes
+from jaxdl.train.checkpoints import Checkpoints
+from jaxdl.train.shapes import shape_difference, shapes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,6 @@ and the hashes of its files, without which none is trusted.
 
 import json
 import logging as standard_logging
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from jaxdl.parameters import path_name
-from jaxdl.train import manifest
+from jaxdl.train import manifest, orbax_words
+from jaxdl.train.shapes import shape_difference, shapes
 
 
 def _log(line: str) -> None:
@@ -98,7 +97,7 @@ class Checkpoints:
             import orbax.checkpoint as ocp
             from orbax.checkpoint import checkpoint_managers as policies
 
-            _quiet()
+            orbax_words.quiet()
 
             class Best(policies.PreservationPolicy):
                 def should_preserve(_, checkpoints, *, context):  # noqa: N805
@@ -127,6 +126,12 @@ class Checkpoints:
         if jax.process_index() == 0:
             for written in self.folder.glob(f"{self._saving}.*tmp*"):
                 manifest.write(written)
+
+    def _seal_late(self, place: Path) -> None:
+        """Where an Orbax to come calls ``_seal`` elsewhere: a moment late."""
+        sealed = (place / manifest.NAME).exists()
+        if jax.process_index() == 0 and place.is_dir() and not sealed:
+            manifest.write(place)
 
     def _sweep(self) -> None:
         """Give back the room that failed saves took; what of them still runs may leave
@@ -183,7 +188,7 @@ class Checkpoints:
             items = self._items(state, progress, totals)
             if not manager.save(step, args=items, force=True):
                 raise OSError("Orbax declined")
-        except Exception as error:
+        except (OSError, ValueError, RuntimeError) as error:
             self._lost(step, error)
 
     def _items(self, state: PyTree, progress: PyTree, totals: Any) -> Any:
@@ -202,6 +207,7 @@ class Checkpoints:
             return
         try:
             self._manager.wait_until_finished()
+            self._seal_late(self.folder / str(self._saving))
         except Exception as error:
             self._lost(self._saving, error)
         self._saving = None
@@ -225,7 +231,9 @@ class Checkpoints:
         self._sweep()
         there = self._steps()
         kept = f"the newest there is {there[-1]}" if there else "there is none yet"
-        self._warn(f"checkpoint {step} could not be saved ({_reason(error)}); {kept}.")
+        self._warn(
+            f"checkpoint {step} could not be saved ({orbax_words.reason(error)}); {kept}."
+        )
 
     def restore(
         self, template: PyTree, progress: PyTree, step: int | None = None
@@ -360,51 +368,8 @@ def _only(**items: Any) -> Any:
     return ocp.args.Composite(**items)
 
 
-def shapes(tree: PyTree) -> dict[str, str]:
-    """Path to type of every array, e.g. ``params/Dense_0/kernel: float32[64,10]``."""
-    rows = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        rows[path_name(path)] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-    return rows
-
-
-def shape_difference(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """Readable lines of what differs between two ``shapes``."""
-    return [
-        f"{name} is {old.get(name, 'absent')} there and {new.get(name, 'absent')} here"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
-
-
 def _abstract(tree: PyTree) -> PyTree:
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
         jax.tree.map(jnp.asarray, tree),
     )
-
-
-def _quiet() -> None:
-    """Leave Orbax's dozen log lines a save out, harmless warnings among them: what
-    goes wrong it raises as well."""
-    logger = standard_logging.getLogger("absl")
-    if _from_orbax not in logger.filters:
-        logger.addFilter(_from_orbax)
-
-
-def _from_orbax(record: standard_logging.LogRecord) -> bool:
-    """False for what a log leaves out."""
-    return "orbax" not in record.pathname
-
-
-def _reason(error: BaseException) -> str:
-    """Why a save failed, in a few words."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(error).split())
-    # TensorStore: "...: Failed to write ...: No space left on device [os_error...]".
-    found = re.search(r"([^:\]]+) \[os_error_code", text)
-    return found[1].strip() if found else text[:160] or type(error).__name__

@@ -154,6 +154,13 @@ def test_a_step_without_manifest_is_not_trusted(states):
     assert "it has no manifest.json" in said[0]
 
 
+def test_an_orbax_that_does_not_ask_for_it_leaves_none_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(train.Checkpoints, "_seal", lambda self: None)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(10, filled(10), progress(10))
+    assert manifest.wrong(tmp_path / "10") == ""
+
+
 def test_where_no_step_has_a_manifest_that_is_asked_about(states):
     for step in STEPS:
         (states / str(step) / manifest.NAME).unlink()
