@@ -231,9 +231,8 @@ class Checkpoints:
         self._sweep()
         there = self._steps()
         kept = f"the newest there is {there[-1]}" if there else "there is none yet"
-        self._warn(
-            f"checkpoint {step} could not be saved ({orbax_words.reason(error)}); {kept}."
-        )
+        why = orbax_words.reason(error)
+        self._warn(f"checkpoint {step} could not be saved ({why}); {kept}.")
 
     def restore(
         self, template: PyTree, progress: PyTree, step: int | None = None
@@ -311,6 +310,8 @@ class Checkpoints:
             if not wrong:
                 return 0, bad, number
             self._set_aside(number, wrong)
+        if wanted and step is None:
+            self._warn(f"no whole checkpoint is left in {self.folder}.")
         return 0, len(wanted), -1
 
     def _set_aside(self, step: int, wrong: str) -> None:

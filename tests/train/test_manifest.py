@@ -177,7 +177,8 @@ def test_all_damaged_is_as_none_there(states):
         shutil.rmtree(states / str(step) / "progress")
     found, said = restore(states)
     assert found is None
-    assert len(said) == 3
+    assert len(said) == 4
+    assert "no whole checkpoint is left" in said[-1]
 
 
 def test_a_save_that_fails_is_told_and_leaves_the_others_alone(states):
