@@ -70,6 +70,7 @@ class Checkpoints:
         self.folder = Path(folder).resolve()
         self.read_only, self.verify = read_only, verify
         self.failed: list[int] = []  # steps that could not be saved
+        self._failing = False  # whether the last save failed
         self.best_lost = False  # whether another state takes the place of the best
         self._warn, self._whole, self._told = warn, whole, told
         self._manager: Any = None  # opened late: importing Orbax takes a while
@@ -208,6 +209,9 @@ class Checkpoints:
         try:
             self._manager.wait_until_finished()
             self._seal_late(self.folder / str(self._saving))
+            if self._failing:
+                self._warn(f"checkpoints can be saved again: {self._saving} is.")
+                self._failing = False
         except Exception as error:
             self._lost(self._saving, error)
         self._saving = None
@@ -226,9 +230,11 @@ class Checkpoints:
             raise error  # the others cannot save either, and cannot be told
         if self._manager is not None and self.folder.is_dir():
             self._manager.reload()  # it believes that older steps have made room
-        self._saving = None
+        again, self._saving, self._failing = self._failing, None, True
         self.failed.append(step)
         self._sweep()
+        if again:
+            return  # said already
         there = self._steps()
         kept = f"the newest there is {there[-1]}" if there else "there is none yet"
         why = orbax_words.reason(error)

@@ -195,11 +195,13 @@ def test_a_save_that_fails_is_told_and_leaves_the_others_alone(states):
         (line,) = said
         assert "checkpoint 40 could not be saved (File too large)" in line
         assert "the newest there is 30" in line
+        said.clear()
         assert checkpoints.failed == [40]
         assert not checkpoints.holds(40)
         assert set(before) <= set(files(states))
         checkpoints.save(50, filled(50), progress(10), None, 10)
         checkpoints.wait()
+        assert said == ["checkpoints can be saved again: 50 is."]
         assert checkpoints.steps() == [10, 30, 50]
     assert sorted(path.name for path in states.iterdir()) == ["10", "30", "50"]
     assert restore(states)[0].step == 50
