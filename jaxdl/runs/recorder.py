@@ -182,7 +182,9 @@ class Recorder:
     def _optional(self, what: str, write: Callable[[], None]) -> None:
         """Write what training can do without; where that fails, say so once."""
         try:
-            if not self._path.is_dir():  # or it would be made anew, with little in it
+            # Or it would be made anew, with little in it; where several processes bring
+            # together what is shown, all must.
+            if hosts.count() == 1 and not self._path.is_dir():
                 raise FileNotFoundError(errno.ENOENT, f"{self._path} is gone")
             write()
         except OSError as error:
