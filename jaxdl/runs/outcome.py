@@ -81,7 +81,9 @@ def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
     ) as checkpoints:
         found = checkpoints.restore(state, progress)
         if found is None:
-            raise FileNotFoundError(f"{folder.states} holds no whole checkpoint.")
+            raise FileNotFoundError(
+                f"{folder.states} holds no checkpoint that is whole."
+            )
         best = machine.judge.best_step(found.progress)
         if best not in (-1, found.step):
             better = checkpoints.restore(state, progress, best)
