@@ -254,7 +254,10 @@ def run(
 
 
 def join(name: str, settings: TrainingSettings) -> None:
-    """Train with the other processes that settings or a cluster name, if any."""
+    """Train with the other processes that settings or a cluster name, if any; on
+    devices whose kernels are deterministic where that is asked for."""
+    if settings.deterministic:
+        runs.make_deterministic()
     asked = parallel.Asked(
         mode=settings.distributed,
         coordinator=settings.coordinator,
@@ -274,6 +277,7 @@ def request(name: str, settings: TrainingSettings) -> runs.Request:
         workdir=settings.workdir,
         mode=settings.resume,
         profile=settings.profile,
+        verify=settings.verify,
     )
 
 

@@ -90,6 +90,14 @@ class TrainingSettings:
     heartbeat: int = option(
         100, "seconds after which a silent process counts as dead", same_run=True
     )
+    deterministic: bool = option(
+        False, "GPU kernels that give equal bits each time (slower)", same_run=True
+    )
+    verify: bool = option(
+        True,
+        "restore no checkpoint but one with the hashes of its manifest",
+        same_run=True,
+    )
     dry_run: bool = option(False, "build, one step, one check; no run", same_run=True)
     profile: bool = option(False, "leave a trace of some steps", same_run=True)
     traceback: bool = option(False, "show the traceback of an error", same_run=True)

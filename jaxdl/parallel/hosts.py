@@ -138,9 +138,17 @@ def leave(code: int) -> NoReturn:
 
 
 def explain(error: object) -> str:
-    """What to print of an error: where it only says that a connection is gone, that
-    another process of the run must have ended."""
+    """What to print of an error: where a device has too little memory, what to lower;
+    where it only says that a connection is gone, that another process of the run must
+    have ended."""
     line = " ".join(str(error).split()) or type(error).__name__
+    if "RESOURCE_EXHAUSTED" in line and "memory" in line.lower():
+        return (
+            f"the device has too little memory ({line[:160]}): lower --batch_size, or "
+            "give --accumulate_steps=4, --precision=bfloat16, --parallel=fsdp (on "
+            "several devices) or less --memory_budget for the data; --dry_run tells "
+            "what a step takes."
+        )
     if count() == 1 or not isinstance(error, jax.errors.JaxRuntimeError):
         return line
     signs = ("gloo", "nccl", "connection", "socket", "unavailable", "heartbeat")

@@ -11,6 +11,7 @@ _NAMES = {
     "dry_run": "trial",
     "execute": "execution",
     "load": "loading",
+    "make_deterministic": "environment",
     "prepare": "execution",
     "write_report": "report",
 }

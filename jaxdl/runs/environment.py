@@ -30,6 +30,9 @@ _PACKAGES = (
     "array-record",
     "tensorboardX",
 )
+# More than --xla_gpu_exclude_nondeterministic_ops (openxla/xla#12520): it also keeps
+# autotuning, which picks kernels by their time, from choosing others each time.
+_DETERMINISTIC = "--xla_gpu_deterministic_ops"
 _BAD_JAX = {
     "0.10.2": "it computes wrong sums on CPU (jax-ml/jax#39103)",
     "0.11.0": "its CPU kernels crash or hang (jax-ml/jax#39257, #40412)",
@@ -86,6 +89,28 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
         },
         "git": _git(),
     }
+
+
+def code_hash(folder: Path = Path(__file__).parents[1]) -> str:
+    """A short hash of the Python files below a folder (jaxdl's own): two processes with
+    different ones run different code."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        found.update(path.relative_to(folder).as_posix().encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
+
+
+def make_deterministic() -> None:
+    """Has XLA use on a GPU only kernels that give equal bits each time, and choose
+    them without timing; on a CPU they do. ``environment()`` records it.
+
+    Call it before anything touches a device: XLA reads its flags once. Shapes for which
+    there is no such kernel are refused when they are compiled.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    kept = [flag for flag in flags if not flag.startswith(_DETERMINISTIC)]
+    os.environ["XLA_FLAGS"] = " ".join([*kept, f"{_DETERMINISTIC}=true"])
 
 
 def process_seconds() -> float | None:

@@ -44,6 +44,7 @@ class Request:
       workdir: the run folder; empty takes a new one.
       mode: "auto", "never" or "must" resume.
       profile: leave a trace of the first steps.
+      verify: restore no checkpoint that is not what its manifest says.
     """
 
     experiment: str
@@ -52,6 +53,7 @@ class Request:
     workdir: str = ""
     mode: str = "auto"
     profile: bool = False
+    verify: bool = True
 
     @property
     def length(self) -> dict[str, Any]:
@@ -165,7 +167,7 @@ def describe(
 
 # A repeated run is a new one, in a folder of its own.
 _NOT_KEPT = (
-    *("workdir", "resume", "dry_run", "profile", "traceback"),
+    *("workdir", "resume", "verify", "dry_run", "profile", "traceback"),
     *("distributed", "coordinator", "process_count", "process_id", "heartbeat"),
 )
 
@@ -216,6 +218,9 @@ class Witness(Protocol):
     def close_line(self) -> None:
         """Called when training is over, before anything is printed."""
 
+    def warn(self, line: str) -> None:
+        """Told, in a line, what went wrong and was got over."""
+
 
 def train_to_the_end(
     request: Request,
@@ -235,11 +240,48 @@ def train_to_the_end(
       incomplete: told of a run that was interrupted or failed.
       complete: told of one that came to its end.
     """
+    with signals.catch() as caught:
+        fitted, checkpoints, told = _fit(
+            request, folder, machine, recorder, evaluate, _agreed(caught)
+        )
+    if not folder.path.is_dir() and hosts.primary():
+        # Nothing is made anew there: it would not be this run.
+        raise FileNotFoundError(f"the run's folder {folder.path} is gone.")
+    saved = _say_unsaved(checkpoints, fitted)
+    if fitted.status == "failed":
+        incomplete(fitted)
+        print(told)
+        return 1
+    if fitted.status == "interrupted":
+        incomplete(fitted)
+        done = "and saved; go on with:" if saved else "but not saved; go on with:"
+        print(f"stopped at step {fitted.step} {done}")
+        print(f"  {resume_command(request.experiment, folder)}")
+        return caught.exit_code
+    if not saved:
+        # Not finished: the same command then goes on from what there is.
+        incomplete(dataclasses.replace(fitted, status="failed"))
+        return 1
+    complete(fitted)
+    return 1 if checkpoints.best_lost else 0
+
+
+def _fit(
+    request: Request,
+    folder: RunFolder,
+    machine: Machine,
+    recorder: Witness,
+    evaluate: Callable[[Any], dict[str, Any]],
+    interrupted: Callable[[], bool],
+) -> tuple[train.Fitted, train.Checkpoints, str]:
+    """What was fitted, its checkpoints, closed, and what to say where a step was not
+    finite."""
     plan = machine.plan
     with (
-        signals.catch() as caught,
         machine.feed,
-        machine.checkpoints(folder.states) as checkpoints,
+        machine.checkpoints(
+            folder.states, verify=request.verify, warn=recorder.warn
+        ) as checkpoints,
         profiled(
             recorder.watch,
             folder.path if request.profile and hosts.primary() else None,
@@ -263,23 +305,30 @@ def train_to_the_end(
             checkpoints=checkpoints,
             save_every=plan.save_every,
             watch=watch,
-            interrupted=_agreed(caught),
+            interrupted=interrupted,
             agree=hosts.anyone if machine.way.processes > 1 else None,
         )
         checkpoints.wait()
         recorder.close_line()
         told = _failure(folder, machine, fitted) if fitted.status == "failed" else ""
-    if fitted.status in ("interrupted", "failed"):
-        incomplete(fitted)
-    if fitted.status == "interrupted":
-        print(f"stopped at step {fitted.step} and saved; go on with:")
-        print(f"  {resume_command(request.experiment, folder)}")
-        return caught.exit_code
-    if fitted.status == "failed":
-        print(told)
-        return 1
-    complete(fitted)
-    return 0
+    return fitted, checkpoints, told
+
+
+def _say_unsaved(checkpoints: train.Checkpoints, fitted: train.Fitted) -> bool:
+    """Sum up what could not be saved; whether the last state is on disk anyway."""
+    if hosts.count() > 1 or fitted.status == "failed":
+        return True
+    failed = ", ".join(map(str, checkpoints.failed[-5:]))
+    if checkpoints.holds(fitted.step):
+        if failed:
+            screen.warn(f"checkpoint {failed} could not be saved; later ones were.")
+        return True
+    screen.warn(
+        f"checkpoint {failed or fitted.step} could not be saved, and so the last state "
+        f"is not on disk: see that {checkpoints.folder} can be written to, and repeat "
+        "the command; it goes on from the newest checkpoint."
+    )
+    return False
 
 
 def _failure(folder: RunFolder, machine: Machine, fitted: train.Fitted) -> str:

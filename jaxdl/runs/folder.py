@@ -6,6 +6,7 @@ import json
 import math
 import os
 import secrets
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -213,14 +214,15 @@ def lock(folder: RunFolder) -> Iterator[None]:
         except OSError as error:
             # Some network file systems know no locks: there, go on without one.
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
+                owner = os.read(descriptor, 100).decode("ascii", "replace").strip()
                 raise ValueError(
                     f"workdir {folder.path} is in use by another process "
                     f"({owner or 'unknown'}); wait for it, stop it, or choose "
                     "another --workdir"
                 ) from error
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        owner = f"{os.getpid()} on {socket.gethostname()}\n"
+        os.pwrite(descriptor, owner.encode(), 0)
         yield
     finally:
         os.close(descriptor)

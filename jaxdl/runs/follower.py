@@ -29,6 +29,9 @@ class Follower:
     def close_line(self) -> None:
         """It has none."""
 
+    def warn(self, line: str) -> None:
+        """The first process says it."""
+
     def _restored(self, step: int, progress: Any, state: Any) -> None:
         if not step:
             self._checked(step, progress, state)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import jax
 
 from jaxdl.parallel import cluster, hosts
+from jaxdl.runs import environment
 from jaxdl.runs.folder import jsonable
 
 # What processes of one run may have each for themselves.
@@ -31,7 +32,8 @@ def join(experiment: str, settings: Mapping[str, Any], asked: cluster.Asked) -> 
     cluster.join(asked)
     if hosts.count() > 1:
         _only_the_first_prints()
-        require_alike({"experiment": experiment, "jax": jax.__version__, **settings})
+        code = {"jax": jax.__version__, "code": environment.code_hash()}
+        require_alike({"experiment": experiment, **code, **settings})
 
 
 def require_alike(settings: Mapping[str, Any]) -> None:
@@ -49,7 +51,7 @@ def require_alike(settings: Mapping[str, Any]) -> None:
                 )
                 raise ValueError(
                     f"processes of one run differ: {'; '.join(parts)}. Start all with "
-                    "the same flags, or with --distributed=off to train apart."
+                    "the same code and flags, or with --distributed=off to train apart."
                 )
 
     mine = {k: v for k, v in jsonable(settings).items() if k not in _OWN}

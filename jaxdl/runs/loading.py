@@ -15,9 +15,11 @@ from jaxdl import models
 from jaxdl.batch import Context
 from jaxdl.data.fitted import from_json
 from jaxdl.models.apply import forward
+from jaxdl.runs import screen
 from jaxdl.runs.flagfile import read_flagfile
 from jaxdl.runs.folder import RunFolder, open_folder, read_json
-from jaxdl.train.checkpoints import Checkpoints, shape_difference, shapes
+from jaxdl.train.checkpoints import Checkpoints
+from jaxdl.train.shapes import shape_difference, shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +105,7 @@ def load(folder: str | Path, model: Any = None) -> Loaded:
 def _best(folder: RunFolder, expected: Any) -> tuple[int, Any, Any]:
     """Step, parameters and model state of the best checkpoint, of which shapes are
     ``expected``."""
-    with Checkpoints(folder.states, read_only=True) as checkpoints:
+    with Checkpoints(folder.states, read_only=True, warn=screen.warn) as checkpoints:
         found = checkpoints.read_best()
     if found is None:
         raise FileNotFoundError(f"{folder.states} holds no checkpoint")

@@ -116,13 +116,14 @@ class Machine:
         here = self.way.here(state)
         return {} if self.task.show is None else self.task.show(here)
 
-    def checkpoints(self, folder: Path, read_only: bool = False) -> train.Checkpoints:
-        """The checkpoints in a folder, saved from these devices and read onto them."""
+    def checkpoints(self, folder: Path, **options: Any) -> train.Checkpoints:
+        """The checkpoints in a folder, saved from these devices and read onto them;
+        ``options`` are those of ``Checkpoints``."""
         if self.way.processes == 1:
-            return train.Checkpoints(folder, read_only=read_only)
+            return train.Checkpoints(folder, **options)
         return train.Checkpoints(
             folder,
-            read_only=read_only,
+            **options,
             whole=self.way.whole,
             told=lambda steps: hosts.gather(steps)[0],
         )

@@ -27,6 +27,10 @@ class Account(Protocol):
     def wall_seconds(self) -> float:
         """Of the whole run."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong and was got over."""
+
     def test(self, step: int, values: Mapping[str, float]) -> None:
         """Log the test metrics."""
 
@@ -64,20 +68,28 @@ def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, A
 
 
 def best_state(machine: Machine, folder: RunFolder) -> tuple[int, Any]:
-    """Step and state of the best check of a run, on the devices.
+    """Step and state of the best check of a run, on the devices; of the newest where
+    that is lost.
 
     Raises:
       FileNotFoundError: the folder holds no checkpoint.
     """
     state = machine.state()
     progress = machine.judge.start(machine.plan.rule, state)
-    with machine.checkpoints(folder.states, read_only=True) as checkpoints:
+    with machine.checkpoints(
+        folder.states, read_only=True, warn=screen.warn
+    ) as checkpoints:
         found = checkpoints.restore(state, progress)
-        best = -1 if found is None else machine.judge.best_step(found.progress)
-        if found is not None and best not in (-1, found.step):
-            found = checkpoints.restore(state, progress, best)
-    if found is None:
-        raise FileNotFoundError(f"{folder.states} holds no checkpoint.")
+        if found is None:
+            raise FileNotFoundError(
+                f"{folder.states} holds no checkpoint that is whole."
+            )
+        best = machine.judge.best_step(found.progress)
+        if best not in (-1, found.step):
+            better = checkpoints.restore(state, progress, best)
+            if better is None:
+                checkpoints.tell_best_lost(best, found.step)
+            found = better or found
     return found.step, found.state
 
 
@@ -101,7 +113,7 @@ def finish(
 ) -> None:
     """Test the best state, write all that a finished run has, print the result."""
     values, pictures = test(machine, fitted.best)
-    best_step = int(fitted.progress.best_step)
+    best_step = fitted.best_step
     recorder.test(best_step if best_step >= 0 else fitted.step, values)
     baselines = machine.task.baselines()
     history = writers.read(folder.metrics)
@@ -127,7 +139,7 @@ def write(
     baselines: Mapping[str, Mapping[str, float]],
 ) -> None:
     """Write ``summary.json``."""
-    best_step = int(fitted.progress.best_step)
+    best_step = fitted.best_step
     summary = summarize(
         experiment=experiment,
         status=fitted.status,
@@ -140,6 +152,7 @@ def write(
         examples_per_second=recorder.examples_per_second,
         compile_seconds=recorder.compile_seconds,
         wall_seconds=recorder.wall_seconds,
+        warnings=recorder.warnings,
     )
     if "init_from" in machine.task.model:
         summary["init_from"] = machine.task.model["init_from"]

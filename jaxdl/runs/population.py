@@ -157,7 +157,9 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
         execution.describe(
             _request(request, folder, member), place, member.task, machine.about
         )
-    logs = tuple(writers.run_log(place.metrics, place.path) for place in folders)
+    logs = tuple(
+        writers.run_log(place.metrics, place.path, screen.warn) for place in folders
+    )
     log = writers.MembersLog(logs)
     # The state is all members' at once: there is none to show.
     task = dataclasses.replace(members[0].task, show=None)
@@ -194,6 +196,10 @@ class _Settling:
             watch.checked(step, judgement, state)
 
         return dataclasses.replace(watch, checked=checked)
+
+    def warn(self, line: str) -> None:
+        """As the recorder does."""
+        self.recorder.warn(line)
 
     def close_line(self) -> None:
         """As the recorder does."""
@@ -304,6 +310,7 @@ def _alone(fitted: train.Fitted, index: int) -> train.Fitted:
     alone = train.Fitted(
         state=train.before_failure(state),
         best=population.member(judgement.best, index),
+        best_step=int(progress.best_step),
         progress=progress,
         status="early_stopped" if early else "completed",
         step=int(judgement.seen[index]),
@@ -320,6 +327,8 @@ def _keep(folder: RunFolder, fitted: train.Fitted) -> None:
         if 0 <= best < fitted.step:
             checkpoints.save(best, fitted.best, fitted.progress, best_step=best)
         checkpoints.save(fitted.step, fitted.state, fitted.progress, best_step=best)
+    if checkpoints.failed:
+        raise OSError(f"{folder.states} cannot be written; make room and start again.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,6 +347,11 @@ class _MemberRecorder:
     def wall_seconds(self) -> float:
         """Of all members together."""
         return self.whole.wall_seconds
+
+    @property
+    def warnings(self) -> list[str]:
+        """Of all members together."""
+        return self.whole.warnings
 
     @property
     def compile_seconds(self) -> float:

@@ -1,8 +1,9 @@
 """The recorder: what ``fit`` tells goes to files, TensorBoard and the screen."""
 
+import errno
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,7 +11,8 @@ import jax
 import numpy as np
 
 from jaxdl import train
-from jaxdl.runs import environment, progress_line, shown, writers
+from jaxdl.parallel import hosts
+from jaxdl.runs import environment, progress_line, screen, shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.train.task import Plan, Task
 
@@ -32,9 +34,12 @@ class Recorder:
         """``log`` takes the metrics in place of the folder's own files; each step is
         one of so many ``members``, whose values are shown by their mean."""
         self._plan = plan
+        self._path = folder.path
+        self._unwritten: set[str] = set()
+        self.warnings: list[str] = []
         self._examples = task.data.train.size
         self._step_examples = members * plan.batch_size
-        self._log = log or writers.run_log(folder.metrics, folder.path)
+        self._log = log or writers.run_log(folder.metrics, folder.path, self.warn)
         self._speed = writers.SpeedLog(folder.speed)
         self._speed_path = folder.speed
         self._show: Any = None
@@ -66,7 +71,11 @@ class Recorder:
 
     def __exit__(self, *exception: Any) -> None:
         self.close_line()
-        self._log.close()
+        try:
+            self._log.close()
+        except OSError:
+            if exception[0] is None:
+                raise
         jax.monitoring.unregister_event_duration_listener(self._heard)
 
     def _heard(self, event: str, duration_secs: float, **_: Any) -> None:
@@ -83,6 +92,8 @@ class Recorder:
             metrics=self._metrics,
             checked=self._checked,
             timed=self._timed,
+            warned=self.warn,
+            settled=self._settled,
         )
 
     @property
@@ -101,6 +112,11 @@ class Recorder:
         steps, seconds = self._steady
         return steps * self._step_examples / seconds if seconds > 0 else None
 
+    def warn(self, line: str) -> None:
+        """Say at once what went wrong, and keep it for the summary."""
+        self.warnings.append(line)
+        screen.warn(line)
+
     def test(self, step: int, values: Mapping[str, float]) -> None:
         """Log the test metrics, once, after training."""
         self._log.append(step, "test", values)
@@ -117,8 +133,8 @@ class Recorder:
         self._last = (step, time.perf_counter())
         if step:
             self._line.update(step, self._best(progress), check=True)
-        elif self._show is not None:
-            self._show(step, state)
+        else:
+            self._shows(step, state)
 
     def _block(self, step: int, values: Mapping[str, Any]) -> None:
         now = time.perf_counter()
@@ -154,11 +170,34 @@ class Recorder:
             "wall_seconds": self.wall_seconds,
             **{f"{name}_seconds": s for name, s in sorted(self._spent.items())},
         }
-        self._speed.append(step, row)
-        if self._show is not None:
-            self._show(step, state)
+        self._optional("speed.jsonl", lambda: self._speed.append(step, row))
+        self._shows(step, state)
         self._spent.clear()
         self._last, self._shown = (step, time.perf_counter()), None
+
+    def _shows(self, step: int, state: Any) -> None:
+        if self._show is not None:
+            self._optional("what it shows", lambda: self._show(step, state))
+
+    def _optional(self, what: str, write: Callable[[], None]) -> None:
+        """Write what training can do without; where that fails, say so once."""
+        try:
+            # Or it would be made anew, with little in it; where several processes bring
+            # together what is shown, all must.
+            if hosts.count() == 1 and not self._path.is_dir():
+                raise FileNotFoundError(errno.ENOENT, f"{self._path} is gone")
+            write()
+        except OSError as error:
+            if what not in self._unwritten:
+                self._unwritten.add(what)
+                reason = error.strerror or error
+                self.warn(f"{what} of the run cannot be written ({reason}).")
+
+    def _settled(self) -> bool:
+        settled = self._log.settled()
+        if not settled and hosts.count() > 1:
+            raise OSError("metrics cannot be written, and the other processes save.")
+        return settled
 
     def _best(self, progress: Any) -> dict[str, Any]:
         """Value and step of the best check, of all members where there are several."""

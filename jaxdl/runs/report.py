@@ -161,6 +161,7 @@ def _outcome(summary: Mapping[str, Any]) -> str:
         [
             element("p", line, "lead") if line else "",
             element("p", "; ".join(ended) + "."),
+            *(element("p", printable(x, 1000)) for x in summary.get("warnings", ())),
             _metrics(metrics),
             _baselines(test, baselines, summary["monitor"]),
         ]

@@ -5,6 +5,7 @@ without control characters, never markup.
 """
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -193,6 +194,11 @@ def notes(text: str, to: "Console | None" = None) -> None:
     to = to or console()
     for line in text.splitlines():
         _line(to, line, "bold red")
+
+
+def warn(line: str) -> None:
+    """Prints a line on stderr, above a progress line that is on the screen."""
+    print(printable(line, 1000), file=sys.stderr, flush=True)
 
 
 def result_line(

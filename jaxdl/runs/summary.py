@@ -1,6 +1,6 @@
 """``summary.json``: the outcome of a run, in names that scripts rely on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ _KEYS = (
     "compile_seconds",
     "wall_seconds",
 )
+# Where something went wrong that the run got over: a line each.
+_OF_FAULTS = ("warnings",)
 # What the summary of members that were trained together has besides: name to status,
 # best step and test metrics; which was best on validation; the standard deviation of
 # each mean in ``metrics``; metrics of their averaged outputs.
 _OF_MEMBERS = ("members", "best_member", "spread", "ensemble")
 # Of a run that began with another's parameters: which run, its step, how many arrays.
-_MORE = (*_OF_MEMBERS, "init_from")
+_MORE = (*_OF_FAULTS, *_OF_MEMBERS, "init_from")
 
 
 def summarize(
@@ -51,6 +53,7 @@ def summarize(
     examples_per_second: float | None,
     compile_seconds: float | None,
     wall_seconds: float,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The summary of a run, checked.
 
@@ -66,6 +69,7 @@ def summarize(
       examples_per_second: training speed without compiling; None when unknown.
       compile_seconds: time to compile; None when unknown.
       wall_seconds: time of the whole run, resumed parts added up.
+      warnings: what went wrong and was got over, a line each.
 
     Raises:
       ValueError: a value that cannot be.
@@ -82,6 +86,7 @@ def summarize(
         "examples_per_second": _float(examples_per_second),
         "compile_seconds": _float(compile_seconds),
         "wall_seconds": float(wall_seconds),
+        **({"warnings": list(warnings)} if warnings else {}),
     }
     check_summary(summary)
     return summary
@@ -114,6 +119,9 @@ def check_summary(summary: Any) -> None:
         if split not in SPLITS:
             raise ValueError(f"metrics of {split!r}; splits are {SPLITS}")
     _tables(summary, "baselines")
+    warnings = summary.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(x, str) for x in warnings):
+        raise ValueError(f"warnings are lines of text, not {warnings!r}")
 
 
 def _tables(summary: Mapping[str, Any], name: str) -> Mapping[str, Metrics]:

@@ -1,10 +1,15 @@
 """Where metrics go: JSON lines, TensorBoard, or several places at once.
 
-A writer has three functions: ``append(step, split, values)``, ``cut(step)``,
-which a resumed run calls once with the step it starts from, and ``close()``.
+A writer has ``append(step, split, values)``, ``cut(step)``, which a resumed run calls
+once with the step it starts from, and ``close()``. No file is held open, and a line is
+written whole or not at all: where a disk is full, what could not be written then is
+written later.
 """
 
 import json
+import os
+import socket
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +29,9 @@ class Writer(Protocol):
 
     def cut(self, step: int) -> None:
         """Forgets what lies after ``step``: the run goes on from there."""
+
+    def settled(self) -> bool:
+        """Whether all that it was given is where it belongs."""
 
     def close(self) -> None:
         """Writes out what is held back."""
@@ -55,6 +63,10 @@ class MetricsLog:
         that was torn goes too. The lines kept stay as they are, byte for byte.
         """
         _cut(self.path, lambda row: row["step"] <= step and row.get("split") != "test")
+
+    def settled(self) -> bool:
+        """Nothing is held back."""
+        return True
 
     def close(self) -> None:
         """Nothing is held back."""
@@ -90,42 +102,124 @@ class SpeedLog:
 
 
 @dataclass
+class Patient:
+    """Holds back rows that another writer cannot write, and tries again with the next.
+
+    Checkpoints must wait for them: one that is newer than the rows on disk would let a
+    run that is killed go on without them.
+    """
+
+    log: Writer
+    warn: Callable[[str], None]
+    _held: list[tuple[int, str, Mapping[str, Any]]] = field(
+        default_factory=list, init=False, repr=False
+    )
+
+    def append(self, step: int, split: str, values: Mapping[str, Any]) -> None:
+        """Writes what is held back and then this; or holds it back too."""
+        self._held.append((step, split, values))
+        error = self._write()
+        if error is not None and len(self._held) == 1:
+            self.warn(
+                f"metrics cannot be written ({error.strerror or error}): they are "
+                "held back, and so are checkpoints, until they can be."
+            )
+
+    def _write(self) -> OSError | None:
+        """Writes as many rows as it can; what hindered it."""
+        while self._held:
+            try:
+                self.log.append(*self._held[0])
+            except OSError as error:
+                return error
+            self._held.pop(0)
+        return None
+
+    def cut(self, step: int) -> None:
+        """Cuts the other writer."""
+        self.log.cut(step)
+
+    def settled(self) -> bool:
+        """Whether nothing is held back, now that it is tried again."""
+        return self._write() is None
+
+    def close(self) -> None:
+        """Tries for the last time.
+
+        Raises:
+          OSError: rows cannot be written.
+        """
+        error = self._write()
+        self.log.close()
+        if error is not None:
+            raise OSError(
+                error.errno,
+                f"the last {len(self._held)} rows of metrics could not be written: "
+                f"{error.strerror or error}",
+            )
+
+
+@dataclass
 class TensorBoard:
-    """Event files for TensorBoard, scalars named ``split/name``; opened when used."""
+    """Event files for TensorBoard, scalars named ``split/name``; opened when used.
+
+    They repeat what other writers have: where they cannot be written, that is told and
+    no more of them is.
+    """
 
     folder: Path
-    _writer: Any = field(default=None, init=False, repr=False)
+    warn: Callable[[str], None] = lambda line: None
+    _path: Path | None = field(default=None, init=False, repr=False)
+    _given_up: bool = field(default=False, init=False, repr=False)
 
     def append(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """Adds each value as the scalar ``split/name`` at ``step``."""
-        writer = self._open()
-        for name, value in values.items():
-            writer.add_scalar(f"{split}/{name}", float(value), int(step))
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._write(
+            {
+                "step": int(step),
+                "summary": Summary(
+                    value=[
+                        Summary.Value(tag=f"{split}/{name}", simple_value=float(value))
+                        for name, value in values.items()
+                    ]
+                ),
+            }
+        )
 
     def cut(self, step: int) -> None:
         """Has TensorBoard hide what earlier event files hold after ``step``."""
+        from tensorboardX.proto.event_pb2 import SessionLog
+
         self.close()
-        self._open(purge_step=int(step) + 1)
+        log = SessionLog(status=SessionLog.START)
+        self._write({"step": int(step) + 1, "session_log": log})
+
+    def settled(self) -> bool:
+        """Nothing is waited for."""
+        return True
 
     def close(self) -> None:
-        """Writes out and closes the event file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """The next scalar begins a new file."""
+        self._path = None
 
-    def _open(self, purge_step: int | None = None) -> Any:
-        if self._writer is None:
-            from tensorboardX import SummaryWriter
-
-            self._writer = SummaryWriter(
-                str(self.folder),
-                purge_step=purge_step,
-                flush_secs=10,
-                # Files are named by the second: one resumed within it would
-                # overwrite the first.
-                filename_suffix=f".{time.time_ns()}",
-            )
-        return self._writer
+    def _write(self, event: Mapping[str, Any]) -> None:
+        """Adds an event (its fields), after the one that every file begins with."""
+        if self._given_up:
+            return
+        content = b""
+        if self._path is None:
+            now = time.time_ns()  # named by the second alone, files would collide
+            host = socket.gethostname()
+            name = f"events.out.tfevents.{now // 10**9}.{host}.{now}"
+            self._path = self.folder / name
+            content = _framed({"file_version": "brain.Event:2"})
+        try:
+            _append_bytes(self._path, content + _framed(event))
+        except OSError as error:
+            self._given_up = True
+            self.warn(f"TensorBoard's events are no longer written ({error.strerror}).")
 
 
 @dataclass(frozen=True)
@@ -144,6 +238,10 @@ class Tee:
         for writer in self.writers:
             writer.cut(step)
 
+    def settled(self) -> bool:
+        """Whether every writer is."""
+        return all(writer.settled() for writer in self.writers)
+
     def close(self) -> None:
         """Closes every writer."""
         for writer in self.writers:
@@ -155,9 +253,10 @@ def tee(*writers: Writer) -> Tee:
     return Tee(writers)
 
 
-def run_log(metrics: Path, folder: Path) -> Tee:
-    """Where a run's metrics go: its ``metrics.jsonl``, and TensorBoard."""
-    return tee(MetricsLog(metrics), TensorBoard(folder))
+def run_log(metrics: Path, folder: Path, warn: Callable[[str], None]) -> Tee:
+    """Where a run's metrics go: its ``metrics.jsonl``, and TensorBoard; ``warn`` is
+    told, in a line, of what cannot be written."""
+    return tee(Patient(MetricsLog(metrics), warn), TensorBoard(folder, warn))
 
 
 @dataclass
@@ -190,6 +289,10 @@ class MembersLog:
         for log in self.logs:
             log.cut(step)
 
+    def settled(self) -> bool:
+        """Whether every log is."""
+        return not self._held and all(log.settled() for log in self.logs)
+
     def close(self) -> None:
         """Closes every log."""
         for log in self.logs:
@@ -213,8 +316,35 @@ def _append(path: Path, head: Row, values: Mapping[str, Any]) -> None:
             raise ValueError(f"a metric may not be named {name!r}: each line has one")
     row = jsonable({**head, **values})
     line = json.dumps(row, allow_nan=False, ensure_ascii=False)
-    with path.open("ab") as file:
-        file.write(line.encode() + b"\n")
+    _append_bytes(path, line.encode() + b"\n")
+
+
+def _append_bytes(path: Path, content: bytes) -> None:
+    """Adds all of the content to a file, or nothing.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            os.ftruncate(file.fileno(), size)
+            raise
+
+
+def _framed(event: Mapping[str, Any]) -> bytes:
+    """An event of TensorBoard as a record of its file: length, hash, content, hash."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    content = Event(wall_time=time.time(), **event).SerializeToString()
+    length = struct.pack("<Q", len(content))
+    hashes = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
+    return length + next(hashes) + content + next(hashes)
 
 
 def _cut(path: Path, keep: Callable[[Row], bool]) -> None:

@@ -7,6 +7,7 @@ of the step's number, and a way to run.
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +17,7 @@ from jaxtyping import PyTree
 
 from jaxdl import metrics as measure
 from jaxdl.batch import Batch
+from jaxdl.train import recompiling
 from jaxdl.train.checkpoints import Checkpoints
 from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.progress import Rule
@@ -45,6 +47,9 @@ class Watch:
       block: ``(step, values)`` after each dispatch whose metrics were read.
       metrics: ``(step, split, values)`` at each check: to be logged.
       checked: ``(step, progress, state)`` after each check.
+      settled: whether all that was told is kept; until then no checkpoint is saved,
+        which could be newer than what was told.
+      warned: ``line``: what costs time or may be wrong.
       timed: ``(what, seconds)``: "first_step" (with compiling), "data",
         "evaluation", "saving", "waiting" (for the device).
     """
@@ -54,6 +59,8 @@ class Watch:
     metrics: Callable[[int, str, Values], None] = _nothing
     checked: Callable[[int, Any, Any], None] = _nothing
     timed: Callable[[str, float], None] = _nothing
+    warned: Callable[[str], None] = _nothing
+    settled: Callable[[], bool] = lambda: True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +69,9 @@ class Fitted:
 
     Attributes:
       state: after the last step.
-      best: the state at the best check (``state`` where nothing was checked).
+      best: the state at the best check (``state`` where nothing was checked, or
+        where that check's checkpoint is lost).
+      best_step: the step that ``best`` is of; -1 where nothing was checked.
       progress: best value and step, and whether patience ran out.
       status: "completed", "early_stopped", "interrupted" or "failed" (a loss or
         gradient that is not finite).
@@ -71,6 +80,7 @@ class Fitted:
 
     state: PyTree
     best: PyTree
+    best_step: int
     progress: Any
     status: str
     step: int
@@ -124,24 +134,30 @@ def fit(
       ValueError: when the checkpoints hold a state of another structure.
     """
     whole = block_way is not None and steps_per_call > 1
-    plan = _Plan(
-        feed=feed,
-        single=way(step),
-        block=block_way(step) if block_way is not None and whole else None,
-        steps=steps,
-        steps_per_call=steps_per_call if whole else 1,
-        evaluate=evaluate,
-        evaluate_every=evaluate_every,
-        rule=rule or Rule(),
-        judge=judge,
-        checkpoints=checkpoints,
-        save_every=save_every,
-        watch=watch or Watch(),
-        interrupted=interrupted,
-        agree=agree,
-    )
-    run = _train(plan, _begin(plan, state))
-    return Fitted(run.state, _best(plan, run), run.progress, run.status, run.at)
+    watch = watch or Watch()
+    with recompiling.counting() as compiled:
+        noticing = partial(recompiling.noticing, compiled=compiled, warn=watch.warned)
+        plan = _Plan(
+            feed=feed,
+            single=noticing(way(step)),
+            block=noticing(block_way(step))
+            if block_way is not None and whole
+            else None,
+            steps=steps,
+            steps_per_call=steps_per_call if whole else 1,
+            evaluate=evaluate,
+            evaluate_every=evaluate_every,
+            rule=rule or Rule(),
+            judge=judge,
+            checkpoints=checkpoints,
+            save_every=save_every,
+            watch=watch,
+            interrupted=interrupted,
+            agree=agree,
+        )
+        run = _train(plan, _begin(plan, state))
+        best, best_step = _best(plan, run)
+        return Fitted(run.state, best, best_step, run.progress, run.status, run.at)
 
 
 def _train(plan: "_Plan", run: "_Now") -> "_Now":
@@ -260,6 +276,8 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
     began = time.perf_counter()
     if not everything and began - run.read_at < READ_SECONDS:
         return run
+    if plan.checkpoints is not None:
+        plan.checkpoints.poll()
     ready = run.pending if everything else run.pending[:-1]
     if not ready:
         return run
@@ -313,7 +331,7 @@ def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:
 
 
 def _save(plan: _Plan, run: _Now) -> _Now:
-    if plan.checkpoints is None:
+    if plan.checkpoints is None or not plan.watch.settled():
         return run
     began = time.perf_counter()
     totals = None if run.totals is None else measure.to_json(run.totals)
@@ -324,16 +342,19 @@ def _save(plan: _Plan, run: _Now) -> _Now:
     return run._replace(saved_at=now)
 
 
-def _best(plan: _Plan, run: _Now) -> PyTree:
-    """The state of the best check: from memory, from disk, or the last one."""
+def _best(plan: _Plan, run: _Now) -> tuple[PyTree, int]:
+    """The state of the best check and its step: from memory, from disk, or the last."""
+    best_step = plan.judge.best_step(run.progress)
     held = plan.judge.best(run.progress, run.state)
     if held is not None:
-        return held
-    best_step = plan.judge.best_step(run.progress)
+        return held, best_step
     if best_step in (-1, run.at):
-        return run.state
+        return run.state, best_step
     if plan.checkpoints is None:
-        return run.memory
+        return run.memory, best_step
     plan.checkpoints.wait()
     restored = plan.checkpoints.restore(run.state, run.progress, best_step)
-    return restored.state if restored is not None else run.state
+    if restored is None:
+        plan.checkpoints.tell_best_lost(best_step, run.at)
+        return run.state, run.at
+    return restored.state, best_step

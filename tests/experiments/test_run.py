@@ -1,6 +1,7 @@
 """A run from the command line and from Python, and the folder it leaves."""
 
 import json
+import os
 from functools import partial
 
 import jax
@@ -9,9 +10,9 @@ import pytest
 
 from experiments import image_classification
 from experiments.saved import settings_of
-from jaxdl import models, runs
+from jaxdl import drill, models, runs
 from jaxdl.runs import writers
-from jaxdl.runs.folder import RunFolder
+from jaxdl.runs.folder import RunFolder, lock
 from jaxdl.runs.machine import Machine
 from tests.experiments.shared import command
 
@@ -135,3 +136,27 @@ def test_a_run_without_a_workdir_goes_below_checkpoints(
     assert image_classification.main(settings(max_steps=1)) == 0
     (folder,) = (tmp_path / "checkpoints" / "image_classification").iterdir()
     assert (folder / "summary.json").is_file()
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_equal_flags_give_equal_bits(train, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", os.environ.get("XLA_FLAGS", ""))
+    changes = {"epochs": 1, "dropout": 0.3, "deterministic": True}
+    folders = [train(**changes) for _ in range(2)]
+    assert drill.differences(*folders) == []
+    about = json.loads((folders[0] / "environment.json").read_text())
+    assert "--xla_gpu_deterministic_ops=true" in about["variables"]["XLA_FLAGS"]
+    other = train(**changes, seed=1)
+    assert "metrics.jsonl" in drill.differences(other, folders[0])
+
+
+def test_a_second_run_in_one_folder_is_refused(train, settings):
+    folder = train(max_steps=1)
+    before = (folder / "summary.json").read_bytes()
+    longer = settings(max_steps=2, workdir=str(folder))
+    with (
+        lock(RunFolder(folder)),
+        pytest.raises(ValueError, match=f"in use by another process .{os.getpid()} on"),
+    ):
+        image_classification.main(longer)
+    assert (folder / "summary.json").read_bytes() == before  # nothing was touched

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments import image_classification
-from jaxdl import train
+from jaxdl import launch, train
 from jaxdl.parallel import hosts
 from jaxdl.runs import outcome, writers
 from tests.experiments.shared import ROOT, stripes
@@ -229,3 +230,44 @@ def test_stopped_at_any_process_a_run_goes_on_to_the_same_end(
     ended = experiment(folder, cache, dataset=tiny, **LONG)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert (folder / "metrics.jsonl").read_bytes() == unstopped
+
+
+@pytest.mark.slow
+def test_without_a_launcher_too_a_killed_process_ends_the_other_in_a_line(
+    tmp_path, tiny, cache, unstopped
+):
+    folder, where = tmp_path / "run", f"127.0.0.1:{launch.free_port()}"
+    settings = {**SETTINGS, **LONG, "dataset": tiny, "heartbeat": 10}
+    command = [
+        *(sys.executable, "-m", "experiments.image_classification"),
+        *(f"--{name}={value}" for name, value in settings.items()),
+        *(f"--workdir={folder}", f"--coordinator={where}", "--process_count=2"),
+    ]
+    variables = {
+        **plain_environment(),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+    }
+    both = [
+        subprocess.Popen(
+            [*command, f"--process_id={number}"],
+            cwd=ROOT,
+            env=variables,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    log = folder / "metrics.jsonl"
+    while not (log.is_file() and log.stat().st_size > 1000) and both[0].poll() is None:
+        time.sleep(0.02)
+    both[1].kill()
+    _, error = both[0].communicate(timeout=120)
+    both[1].communicate()
+    assert both[0].returncode == 1, error
+    assert "another process of this run has died or left" in error.splitlines()[-1]
+    assert "go on from the newest checkpoint" in error.splitlines()[-1]
+    ended = experiment(folder, cache, dataset=tiny, **LONG)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert log.read_bytes() == unstopped

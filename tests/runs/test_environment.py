@@ -145,3 +145,24 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     folder, hits, errors = _cached(tmp_path / "file")
     assert (folder, hits) == ("None", 0)
     assert "cache" not in errors
+
+
+def test_deterministic_kernels_are_asked_for_once_and_recorded(monkeypatch):
+    given = "--xla_cpu_enable_fast_math=false --xla_gpu_deterministic_ops=false"
+    monkeypatch.setenv("XLA_FLAGS", given)
+    for _ in range(2):
+        environment.make_deterministic()
+    asked = "--xla_cpu_enable_fast_math=false --xla_gpu_deterministic_ops=true"
+    assert os.environ["XLA_FLAGS"] == asked
+    assert environment.environment()["variables"]["XLA_FLAGS"] == asked
+
+
+def test_the_code_has_a_hash_of_its_own(tmp_path):
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "a.py").write_text("1")
+    first = environment.code_hash(tmp_path)
+    (tmp_path / "room" / "notes.txt").write_text("2")
+    assert environment.code_hash(tmp_path) == first
+    (tmp_path / "room" / "a.py").rename(tmp_path / "room" / "b.py")
+    assert environment.code_hash(tmp_path) != first
+    assert environment.code_hash() == environment.code_hash()

@@ -2,6 +2,7 @@
 
 import math
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -245,14 +246,17 @@ def test_one_process_writes_at_a_time_and_a_killed_one_frees_the_folder(tmp_path
     first = start()
     assert first.stdout.readline() == "locked\n"
     with (
-        pytest.raises(ValueError, match=rf"in use by another process \({first.pid}\)"),
+        pytest.raises(
+            ValueError, match=rf"in use by another process \({first.pid} on "
+        ),
         folder.lock(RunFolder(tmp_path)),
     ):
         pass
     first.kill()
     first.communicate()
     with folder.lock(RunFolder(tmp_path)):
-        assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+        host = socket.gethostname()
+        assert (tmp_path / ".lock").read_text() == f"{os.getpid()} on {host}\n"
 
 
 def test_the_lock_follows_no_link(tmp_path):

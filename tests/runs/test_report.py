@@ -96,6 +96,11 @@ def test_the_page_holds_all_of_the_folder(run):
     assert "gradient_norm" not in page.words
 
 
+def test_what_went_wrong_stands_below_the_outcome(run):
+    write_summary(run.summary, outcome(warnings=["checkpoint 3 <is> damaged"]))
+    assert "checkpoint 3 <is> damaged" in Page(write_report(run).read_text()).words
+
+
 def test_the_page_needs_nothing_from_elsewhere(run):
     page = Page(write_report(run.path).read_text())
     sources = [value for name, value in page.attributes if name in ("src", "href")]

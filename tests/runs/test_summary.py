@@ -49,9 +49,16 @@ def test_what_a_run_that_failed_early_does_not_know_is_null(tmp_path):
     assert [read[name] for name in unknown] == [None] * 4
 
 
+def test_warnings_are_kept_where_there_are_any(tmp_path):
+    path = tmp_path / "summary.json"
+    write_summary(path, summarize(**GOOD, warnings=["the best is lost"]))
+    assert read_summary(path) == {**GOOD, "warnings": ["the best is lost"]}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"warnings": [1]}, "warnings are lines of text"),
         ({"status": "done"}, "'done' is none of"),
         ({"step": -1}, "step is -1"),
         ({"parameters": -5}, "parameters is -5"),

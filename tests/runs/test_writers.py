@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 import struct
 
 import jax.numpy as jnp
@@ -167,3 +168,41 @@ def test_a_tee_hands_everything_to_all(tmp_path):
     one, other = (log.path.read_text() for log in logs)
     assert one == other
     assert [json.loads(line)["step"] for line in one.splitlines()] == [1]
+
+
+def test_what_a_full_disk_does_not_take_is_written_later(tmp_path):
+    log, said = MetricsLog(tmp_path / "metrics.jsonl"), []
+    patient = writers.Patient(log, said.append)
+    patient.append(1, "train", {"loss": 0.5})
+    whole = log.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 7, limits[1]))
+    try:
+        patient.append(2, "train", {"loss": 0.25})
+        patient.append(3, "train", {"loss": 0.125})
+        assert not patient.settled()
+        with pytest.raises(OSError, match="last 2 rows .* File too large"):
+            patient.close()
+        # Not even the seven bytes that there was room for.
+        assert log.path.read_bytes() == whole
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(said) == 1
+    assert "File too large" in said[0]
+    patient.append(4, "train", {"loss": 0.0})
+    assert patient.settled()
+    assert [row["step"] for row in writers.read(log.path)] == [1, 2, 3, 4]
+    patient.close()
+
+
+def test_rows_are_not_written_to_a_folder_that_is_gone(tmp_path):
+    folder, said = tmp_path / "run", []
+    log = writers.run_log(folder / "metrics.jsonl", folder, said.append)
+    log.append(1, "train", {"loss": 0.5})
+    log.append(2, "train", {"loss": 0.5})
+    assert not log.settled()
+    assert len(said) == 2  # metrics are held back, TensorBoard's copy is given up
+    folder.mkdir()
+    assert log.settled()
+    assert [row["step"] for row in writers.read(folder / "metrics.jsonl")] == [1, 2]
+    log.close()

@@ -1,6 +1,7 @@
 """The loop: nothing is lost, the best is kept, figures do not depend on the way."""
 
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -199,3 +200,47 @@ def test_a_state_of_the_readers_own_with_two_optimizers():
     result = train.fit(own, own_step, batch, steps=10)
     assert result.status == "completed"
     assert not np.allclose(result.state["params"]["a"], 1.0)
+
+
+def test_no_checkpoint_is_newer_than_what_is_logged(tmp_path):
+    """Where what was told is not kept yet, saving waits."""
+    kept = []
+    watch = train.Watch(settled=lambda: bool(kept))
+    arguments = {"steps": 4, "save_every": 2, "watch": watch}
+    with train.Checkpoints(tmp_path) as checkpoints:
+        train.fit(state(), step(), batch, checkpoints=checkpoints, **arguments)
+        assert checkpoints.steps() == []
+        kept.append(True)
+        train.fit(state(), step(), batch, checkpoints=checkpoints, **arguments)
+        checkpoints.wait()
+        assert checkpoints.steps() == [2, 4]
+
+
+def test_where_the_best_checkpoint_is_lost_the_last_state_takes_its_place(tmp_path):
+    values = iter([1.0, 2.0, 3.0, 4.0])
+    said = []
+    folder = tmp_path / "states"
+
+    def check(_):
+        value = next(values)
+        if value == 4.0:
+            checkpoints.wait()
+            shutil.rmtree(folder / "2" / "state")
+        return {"loss": value}
+
+    with train.Checkpoints(folder, warn=said.append) as checkpoints:
+        done = train.fit(
+            state(),
+            step(),
+            batch,
+            steps=8,
+            evaluate=check,
+            evaluate_every=2,
+            save_every=2,
+            checkpoints=checkpoints,
+        )
+    assert int(done.progress.best_step) == 2
+    assert done.best_step == 8
+    assert bits(done.best) == bits(done.state)
+    assert "checkpoint 2 is damaged" in said[0]
+    assert "the best checkpoint, 2, is lost: 8 takes its place" in said[1]

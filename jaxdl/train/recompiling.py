@@ -1,0 +1,76 @@
+"""Noticing that a step is compiled again, and why: a shape that changed on the way.
+
+A dispatch that compiles costs seconds where one takes milliseconds, and says nothing.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+from jaxdl.parameters import path_name
+from jaxdl.train.step import Step
+
+# What JAX calls the time XLA takes.
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+
+
+@contextmanager
+def counting() -> Iterator[Callable[[], int]]:
+    """While inside, a function that counts what this thread has compiled so far."""
+    count, thread = 0, threading.get_ident()
+
+    def heard(event: str, duration_secs: float, **_: Any) -> None:
+        nonlocal count
+        count += event == _COMPILED and threading.get_ident() == thread
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    try:
+        yield lambda: count
+    finally:
+        jax.monitoring.unregister_event_duration_listener(heard)
+
+
+def noticing(
+    step: Step, compiled: Callable[[], int], warn: Callable[[str], None]
+) -> Step:
+    """A compiled step that says, in a line, when it is compiled anew and what of its
+    arguments changed; it does nothing else to them.
+
+    Args:
+      step: compiled, taking a state and a batch.
+      compiled: how often this thread has compiled, from ``counting``.
+      warn: told.
+    """
+    last: dict[str, str] = {}
+
+    def run(state: Any, batch: Any) -> Any:
+        nonlocal last
+        before = compiled()
+        result = step(state, batch)
+        if compiled() > before:
+            # Arrays that were given away still know their types.
+            now = _types({"state": state, "batch": batch})
+            changed = [
+                f"{name} is {now.get(name, 'gone')}, not {last.get(name, 'there')}"
+                for name in dict.fromkeys([*last, *now])
+                if last.get(name) != now.get(name)
+            ]
+            if last and changed:
+                warn(f"the step was compiled again: {'; '.join(changed[:3])}.")
+            last = now
+        return result
+
+    return run
+
+
+def _types(tree: Any) -> dict[str, str]:
+    """Path to type, weak or not, of every array."""
+    rows = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        shape = ",".join(map(str, leaf.shape))
+        weak = " (weak)" if getattr(leaf, "weak_type", False) else ""
+        rows[path_name(path)] = f"{leaf.dtype}[{shape}]{weak}"
+    return rows
