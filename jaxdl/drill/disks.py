@@ -37,7 +37,8 @@ def disk(drill: Drill, draw: random.Random, count: int) -> Tally:
             wrong = _ended(running, running.wait())
             _remount(folder.parent, 64 * size + 2**26)
             wrong += drill.end(folder)
-        drill.say(f"disk: full at {room:,} bytes: {running.last_line()[:160]}")
+        said = running.last_line()[:160]
+        drill.say(f"disk: full at {room:,} bytes: {said} Then {wrong or 'equal'}")
         tally.count([f"full at {room:,} bytes: {line}" for line in wrong])
     return tally
 
@@ -57,7 +58,8 @@ def limit(drill: Drill, draw: random.Random, count: int) -> Tally:
             ),
         )
         wrong = [*_ended(running, running.wait()), *drill.end(folder)]
-        drill.say(f"limit: files of {size:,} bytes: {running.last_line()[:160]}")
+        said = running.last_line()[:160]
+        drill.say(f"limit: files of {size:,} bytes: {said} Then {wrong or 'equal'}")
         tally.count([f"files of {size:,} bytes: {line}" for line in wrong])
     return tally
 
@@ -125,7 +127,7 @@ def _on_the_way(
         if over:
             tally.notes.append("over before the fault came")
         wrong += drill.end(folder)
-        drill.say(f"{name}: {running.last_line()[:200]}")
+        drill.say(f"{name}: {running.last_line()[:200]} Then {wrong or 'equal'}")
         tally.count(wrong)
     return tally
 
