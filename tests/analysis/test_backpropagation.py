@@ -122,9 +122,14 @@ def test_a_network_of_all_nodes_has_the_gradients_of_jax():
             ours = by_hand.value_and_gradients(nodes, params, x)
             return ours, jax.value_and_grad(loss, (0, 1))(params, x)
 
-        (value, slopes, by_x), (expected, automatic) = found(params, IMAGES)
+        (value, slopes, by_x), (expected, automatic) = jax.device_get(
+            found(params, IMAGES)
+        )
     assert float(value) == pytest.approx(float(expected), rel=1e-13)
-    ours, theirs = ravel_pytree((slopes, by_x))[0], ravel_pytree(automatic)[0]
+    ours, theirs = (
+        np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)])
+        for tree in ((slopes, by_x), automatic)
+    )
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
     assert np.linalg.norm(ours) > 0.1
 
@@ -151,9 +156,10 @@ def test_pooling_is_the_layers():
 @pytest.mark.parametrize(("size", "stride", "padding"), [(3, 1, 0), (2, 2, 1)])
 def test_col2im_is_the_transpose_of_im2col(size, stride, padding):
     """<im2col x, w> = <x, col2im w> for all x and w."""
-    rows = images_by_hand.im2col(IMAGES, size, stride, padding)
-    w = draw(*rows.shape)
-    back = images_by_hand.col2im(w, IMAGES.shape, size, stride, padding)
+    images = IMAGES.astype(np.float32)
+    rows = images_by_hand.im2col(images, size, stride, padding)
+    w = draw(*rows.shape).astype(np.float32)
+    back = images_by_hand.col2im(w, images.shape, size, stride, padding)
     assert np.sum(rows * w) == pytest.approx(float(np.sum(IMAGES * back)), rel=1e-4)
 
 
