@@ -165,10 +165,14 @@ def chosen(settings: Settings) -> list[str]:
     return names
 
 
-def _in_valley(name: str, steps: int, asked: float) -> tuple[float, np.ndarray]:
-    """The rate and the path: that of the best rate where none is given."""
-    rates = (asked,) if asked else (RATES[name],) if name in RATES else OTHER_RATES
-
+def _paths(
+    function: Callable[[Any], Any],
+    start: tuple[float, float],
+    name: str,
+    rates: Sequence[float],
+    steps: int,
+) -> np.ndarray:
+    """The paths of an optimizer, one for each rate: [rates, steps + 1, 2]."""
     optimizer = optimizers.make(name)
 
     def path(rate: Any) -> Any:
@@ -178,15 +182,22 @@ def _in_valley(name: str, steps: int, asked: float) -> tuple[float, np.ndarray]:
             return optimizers.with_hyper(optimizer.init(params), numbers)
 
         at = optax.GradientTransformation(init, optimizer.update)
-        return analysis.descend(analysis.valley, jnp.array(START), at, steps)
+        return analysis.descend(function, jnp.array(start), at, steps)
 
-    paths = np.asarray(jax.jit(jax.vmap(path))(jnp.array(rates)))
-    last = [float(analysis.valley(each[-1])) for each in paths]
-    best = int(np.nanargmin(last))
+    return np.asarray(jax.jit(jax.vmap(path))(jnp.array(rates)))
+
+
+def _in_valley(name: str, steps: int, asked: float) -> tuple[float, np.ndarray]:
+    """The rate and the path: that of the best rate where none is given."""
+    rates = (asked,) if asked else (RATES[name],) if name in RATES else OTHER_RATES
+    paths = _paths(analysis.valley, START, name, rates, steps)
+    last = paths[:, -1, 0] ** 2 / 20 + paths[:, -1, 1] ** 2
+    best = int(np.argmin(np.where(np.isfinite(last), last, np.inf)))
     return rates[best], paths[best]
 
 
-def escapes(noise: float, runs: int) -> float:
+@partial(jax.jit, static_argnums=1)
+def escapes(noise: float, runs: int) -> Any:
     """The share of noisy descents that end in the lower of two minima.
 
     From x = 1.2 on (x^2 - 1)^2 + 0.3 x, whose minima are at about 0.96 and -1.04, the
@@ -201,7 +212,7 @@ def escapes(noise: float, runs: int) -> float:
 
     keys = jax.random.split(jax.random.key(0), 300)
     x, _ = jax.lax.scan(step, jnp.full(runs, 1.2), keys)
-    return float(jnp.mean(x < 0))
+    return jnp.mean(x < 0)
 
 
 def compare(
@@ -213,17 +224,14 @@ def compare(
         valley[name] = _in_valley(name, settings.steps, settings.learning_rate)
         rate, path = valley[name]
         say(f"{name} at {rate:g} ends at {_place(path[-1])}")
-    bowl = {
-        rate: np.asarray(
-            analysis.descend(
-                analysis.bowl, jnp.array(BOWL_START), optax.sgd(rate), 100
-            )
-        )
-        for rate in BOWL_RATES
-    }
+    bowl = _paths(analysis.bowl, BOWL_START, "sgd", BOWL_RATES, 100)
     noises = (0.0, 1.0, 2.0, 4.0, 8.0)
-    escaped = {noise: escapes(noise, settings.noisy_runs) for noise in noises}
-    return Comparison(settings.steps, valley, bowl, escaped)
+    return Comparison(
+        steps=settings.steps,
+        valley=valley,
+        bowl=dict(zip(BOWL_RATES, bowl, strict=True)),
+        escaped={n: float(escapes(n, settings.noisy_runs)) for n in noises},
+    )
 
 
 def main(settings: Settings) -> int:

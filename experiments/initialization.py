@@ -31,6 +31,10 @@ SCHEMES: dict[str, Callable[[int], float]] = {
 }
 # Where an activation ends, on both sides or below.
 ENDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, np.inf)}
+# What is drawn of functions that go on for ever, and the largest share that is.
+OPEN = {"relu": (0.0, 3.0)}
+TOP = 0.15
+BEYOND = "The last bar holds all that is beyond it;"
 # The loss after 2,000 steps of 128 MNIST images, plain SGD at 0.01 (Saitoh 2016, sec.
 # 6.2.4, in its code's output).
 BOOKS = {"normal:0.01": "2.305", "xavier": "0.377", "he": "0.286"}
@@ -43,7 +47,9 @@ class Settings:
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
     data_dir: str = option("", "where TFDS data sets lie")
-    activations: str = option("sigmoid,tanh,relu", "behind the layers of the histograms")
+    activations: str = option(
+        "sigmoid,tanh,relu", "behind the layers of the histograms"
+    )
     initializers: str = option(INITIALIZERS, "of the network that is trained")
     hidden_layers: int = option(4, "hidden layers of that network")
     units: int = option(100, "units of each hidden layer")
@@ -107,11 +113,13 @@ class Comparison:
         captions = {}
         for activation, schemes in self.outputs.items():
             name = f"outputs_{activation}.png"
-            finite = np.isfinite(ENDS.get(activation, (-np.inf, 0))).all()
-            ends = ENDS[activation] if finite else None
-            layers.histograms(schemes, ends, folder.plots / name)
+            bounded = np.isfinite(ENDS.get(activation, (np.inf,))).all()
+            ends = ENDS[activation] if bounded else OPEN.get(activation, (-3.0, 3.0))
+            top = None if bounded else TOP
+            layers.histograms(schemes, ends, folder.plots / name, top)
             captions[name] = (
                 f"What five layers of {activation} put out, by the initial weights."
+                + ("" if bounded else f" {BEYOND} bars are cut at {TOP:.0%}.")
             )
         return captions | self.trained.draw(folder)
 
@@ -168,7 +176,9 @@ def main(settings: Settings) -> int:
             models.activation(name)
         if not settings.initializers:
             raise ValueError("--initializers is empty: give some, such as xavier,he.")
-        return partial(compare, settings, names, *architectures.build(trained_by(settings)))
+        return partial(
+            compare, settings, names, *architectures.build(trained_by(settings))
+        )
 
     return comparing.run(NAME, settings, ready)
 

@@ -125,7 +125,9 @@ class Comparison:
 
 
 def _cells(row: Row) -> list[str]:
-    books = "impossible" if row.gate == "XOR" and "two" not in row.network else "learned"
+    books = (
+        "impossible" if row.gate == "XOR" and "two" not in row.network else "learned"
+    )
     return [
         row.gate,
         row.network,
@@ -148,15 +150,31 @@ def check(settings: Settings) -> None:
 def by_rule(gate: str, epochs: int) -> Row:
     """The perceptron's learning rule."""
     found = analysis.learn_perceptron(perceptron.INPUTS, perceptron.TRUTH[gate], epochs)
-    accuracy = np.asarray(found.accuracy)
-    return Row(gate, "perceptron", accuracy[-1:], accuracy.max()[None], found.best)
+    accuracy, best = np.asarray(found.accuracy), found.best
+    return Row(
+        gate, "perceptron", accuracy[-1:], accuracy.max()[None], lambda x: best(x)
+    )
 
 
-def by_descent(gate: str, settings: Settings, hidden: int) -> Row:
-    """A network by gradient descent on cross-entropy, all seeds as one program.
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """Learning by gradient descent on cross-entropy, all seeds as one program.
+
+    Attributes:
+      name: of the network.
+      learn: targets [4] to the parameters of all seeds and the accuracy [steps, seeds].
+      output: (params, x) to the probability of 1.
+    """
+
+    name: str
+    learn: Callable[[Any], Any]
+    output: Callable[[Any, Any], Any]
+
+
+def descent(settings: Settings, hidden: int) -> Descent:
+    """What trains networks of one kind on any gate; compiled once.
 
     Args:
-      gate: what to learn.
       settings: steps, rate, seeds, activation.
       hidden: units; 0 makes it a single logistic unit.
     """
@@ -166,47 +184,51 @@ def by_descent(gate: str, settings: Settings, hidden: int) -> Row:
     )
     optimizer = optimizers.make("sgd")
     objective = objectives.classification(models.forward(model), classes=2)
-    step = train.make_step(objective, optimizer)
-    batch = {
-        "inputs": jnp.asarray(perceptron.INPUTS),
-        "targets": jnp.asarray(perceptron.TRUTH[gate], jnp.int32),
-    }
+    step = parallel.vmap(train.make_step(objective, optimizer))
 
     def create(seed: Any) -> train.State:
-        params, _ = models.init(model, jax.random.key(seed), batch["inputs"])
+        params, _ = models.init(model, jax.random.key(seed), perceptron.INPUTS)
         numbers = {"learning_rate": settings.learning_rate}
         return train.create_state(params, optimizer, hyper=numbers, seed=seed)
 
     @jax.jit
-    def run(seeds: Any) -> Any:
+    def learn(targets: Any) -> Any:
+        batch = {"inputs": jnp.asarray(perceptron.INPUTS), "targets": targets}
+
         def one(states: Any, _: None) -> Any:
-            states, told = parallel.vmap(step)(states, batch)
+            states, told = step(states, batch)
             mean = told["accuracy"]
             return states, mean.total / mean.count
 
-        return jax.lax.scan(one, jax.vmap(create)(seeds), None, settings.steps)
+        start = jax.vmap(create)(jnp.arange(settings.seeds))
+        states, history = jax.lax.scan(one, start, None, settings.steps)
+        return states.params, history
 
-    states, history = jax.device_get(run(jnp.arange(settings.seeds)))
-    params = states.params
+    def output(params: Any, x: Any) -> Any:
+        return jax.nn.softmax(jnp.asarray(model.apply({"params": params}, x)))[:, 1]
 
-    def outputs(params: Any, x: Any) -> Any:
-        return jax.nn.softmax(model.apply({"params": params}, x))[:, 1]
-
-    said = jax.vmap(outputs, (0, None))(params, batch["inputs"])
-    accuracy = np.mean((said > 0.5) == perceptron.TRUTH[gate], axis=1)
-    shown = jax.tree.map(lambda leaf: leaf[np.argmax(accuracy)], params)
     name = f"two layers, {hidden} hidden units" if hidden else "one logistic unit"
+    return Descent(name, learn, output)
+
+
+def by_descent(gate: str, way: Descent) -> Row:
+    """What networks of one kind make of a gate."""
+    targets = perceptron.TRUTH[gate]
+    params, history = jax.device_get(way.learn(targets.astype(np.int32)))
+    said = jax.vmap(way.output, (0, None))(params, perceptron.INPUTS)
+    accuracy = np.mean((np.asarray(said) > 0.5) == targets, axis=1)
+    shown = jax.tree.map(lambda leaf: leaf[np.argmax(accuracy)], params)
     best = np.maximum(history.max(axis=0), accuracy)
-    return Row(gate, name, accuracy, best, partial(outputs, shown))
+    return Row(gate, way.name, accuracy, best, partial(way.output, shown))
 
 
 def compare(settings: Settings, say: comparing.Say = print) -> Comparison:
     """Learn every gate in every way."""
     rows = []
+    ways = [descent(settings, hidden) for hidden in (0, settings.hidden)]
     for gate in perceptron.TRUTH:
         rows.append(by_rule(gate, settings.epochs))
-        for hidden in (0, settings.hidden):
-            rows.append(by_descent(gate, settings, hidden))
+        rows += [by_descent(gate, way) for way in ways]
         solved = ", ".join(f"{r.network} {r.best.max():.0%}" for r in rows[-3:])
         say(f"{gate}: {solved}")
     return Comparison(settings, tuple(rows))

@@ -5,6 +5,7 @@ hold and look at, whether a run fits, features of tables.
 """
 
 from jaxdl.analysis.activity import (
+    FLAT,
     Activity,
     GradientActivity,
     activation_statistics,
@@ -79,6 +80,7 @@ __all__ = [
     "Clusters",
     "Diagnosis",
     "Excited",
+    "FLAT",
     "GradientActivity",
     "GradientCheck",
     "Imputer",

@@ -130,12 +130,11 @@ def activation_statistics(
     found = jax.device_get(look(variables, inputs))
     # A jitted function gives its dict back by name, not in order of execution.
     order = weight_layers(model, variables, inputs, context)[:-1]
-    return [_activity(layer, *found[layer], bins) for layer in order]
+    return [_activity(layer, found[layer], bins) for layer in order]
 
 
-def _activity(
-    layer: str, outputs: np.ndarray, slopes: np.ndarray, bins: int
-) -> Activity:
+def _activity(layer: str, found: tuple[np.ndarray, np.ndarray], bins: int) -> Activity:
+    outputs, slopes = found
     flat = np.abs(slopes) < FLAT
     finite = outputs[np.isfinite(outputs)].astype(np.float64)
     counts, edges = np.histogram(finite, bins)

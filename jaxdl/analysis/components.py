@@ -53,7 +53,9 @@ def pca(x: Table, components: int | float | None = None) -> PCA:
     examples, features = x.shape
     most = min(examples, features)
     share = isinstance(components, float)
-    if components is not None and not (0 < components < 1 if share else 1 <= components <= most):
+    if components is not None and not (
+        0 < components < 1 if share else 1 <= components <= most
+    ):
         raise ValueError(
             f"{components} components of {examples} examples and {features} features: "
             f"give 1 to {most}, or a share of the variance between 0.0 and 1.0"

@@ -38,7 +38,7 @@ class Diagnosis(NamedTuple):
       bias: how much worse training is than the goal.
       variance: how much worse validation is than training.
       rising_since: the step of the least validation loss, where it has risen since by
-        more than a tenth while the training loss fell; else None.
+        more than half while the training loss fell; else None.
       advice: what helps, in order.
     """
 
@@ -87,10 +87,9 @@ def diagnose(
         metric, up = "loss", False
     train, validation = (_points(history, s, metric) for s in ("train", "validation"))
     if not train or not validation:
-        nothing = math.nan
-        return Diagnosis(
-            "unclear", metric, *[nothing] * 4, None, advice=ADVICE["unclear"]
-        )
+        none = math.nan
+        advice = ADVICE["unclear"]
+        return Diagnosis("unclear", metric, none, none, none, none, None, advice)
     low, high = train[-1][1], validation[-1][1]
     since = _rising_since(history)
     if up:
@@ -102,9 +101,7 @@ def diagnose(
     weak, wide = bias > tolerance, variance > tolerance or since is not None
     names = {(1, 0): "underfits", (0, 1): "overfits", (0, 0): "fits"}
     verdict = names.get((int(weak), int(wide)), "underfits and overfits")
-    return Diagnosis(
-        verdict, metric, low, high, bias, variance, since, ADVICE[verdict]
-    )
+    return Diagnosis(verdict, metric, low, high, bias, variance, since, ADVICE[verdict])
 
 
 def _points(
@@ -124,7 +121,7 @@ def _rising_since(history: Sequence[Mapping[str, Any]]) -> int | None:
         return None
     step, least = min(validation, key=lambda point: point[1])
     at_best = [value for at, value in train if at <= step] or [train[0][1]]
-    rose = validation[-1][1] > 1.1 * least
+    rose = validation[-1][1] > 1.5 * least
     return step if rose and train[-1][1] < at_best[-1] else None
 
 

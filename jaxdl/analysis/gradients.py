@@ -100,7 +100,9 @@ class GradientCheck:
         A direction, where it alone shows that its leaf is wrong.
         """
         most = max(self.slopes, key=lambda slope: slope.error)
-        entries = [s for s in self.slopes if s.leaf == most.leaf and s.index is not None]
+        entries = [
+            s for s in self.slopes if s.leaf == most.leaf and s.index is not None
+        ]
         entry = max(entries, key=lambda slope: slope.error, default=most)
         return entry if entry.error > most.error / 100 else most
 

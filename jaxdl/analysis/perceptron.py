@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 # What every gate is asked, and what it answers.
 INPUTS = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
@@ -26,25 +26,24 @@ class Perceptron(NamedTuple):
       bias: how easily it fires: at 0 inputs it does above 0.
     """
 
-    weights: Float[Array, " inputs"]
-    bias: Float[Array, ""] | float
+    weights: Float[ArrayLike, " inputs"]
+    bias: Float[ArrayLike, ""]
 
-    def __call__(
-        self, x: Float[Array, "*batch inputs"]
-    ) -> Float[Array, "*batch"]:
+    def __call__(self, x: Float[ArrayLike, "*batch inputs"]) -> Float[Array, "*batch"]:
         """1.0 where weights and inputs add up to more than -bias, else 0.0."""
-        return (x @ jnp.asarray(self.weights) + self.bias > 0).astype(jnp.float32)
+        total = jnp.asarray(x) @ jnp.asarray(self.weights) + self.bias
+        return (total > 0).astype(jnp.float32)
 
 
 # Weights set by hand (Saitoh 2016, chapter 2): only they tell the gates apart.
 GATES = {
-    "AND": Perceptron(jnp.array([0.5, 0.5]), -0.7),
-    "NAND": Perceptron(jnp.array([-0.5, -0.5]), 0.7),
-    "OR": Perceptron(jnp.array([0.5, 0.5]), -0.2),
+    "AND": Perceptron(np.array([0.5, 0.5], np.float32), -0.7),
+    "NAND": Perceptron(np.array([-0.5, -0.5], np.float32), 0.7),
+    "OR": Perceptron(np.array([0.5, 0.5], np.float32), -0.2),
 }
 
 
-def xor(x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch"]:
+def xor(x: Float[ArrayLike, "*batch inputs"]) -> Float[Array, "*batch"]:
     """XOR by two layers: AND of NAND and OR. No single perceptron computes it."""
     hidden = jnp.stack([GATES["NAND"](x), GATES["OR"](x)], axis=-1)
     return GATES["AND"](hidden)
@@ -67,8 +66,8 @@ class Learned(NamedTuple):
 
 
 def learn_perceptron(
-    x: Float[Array, "examples inputs"],
-    targets: Float[Array, " examples"],
+    x: Float[ArrayLike, "examples inputs"],
+    targets: Float[ArrayLike, " examples"],
     epochs: int = 20,
     rate: float = 0.1,
 ) -> Learned:
@@ -87,7 +86,8 @@ def learn_perceptron(
     def example(unit: Perceptron, one: tuple[Array, Array]) -> tuple[Perceptron, None]:
         inputs, target = one
         error = rate * (target - unit(inputs))
-        return Perceptron(unit.weights + error * inputs, unit.bias + error), None
+        weights = jnp.asarray(unit.weights) + error * inputs
+        return Perceptron(weights, unit.bias + error), None
 
     def epoch(unit: Perceptron, _: None) -> tuple[Perceptron, Any]:
         unit, _ = jax.lax.scan(example, unit, (x, targets))

@@ -110,9 +110,7 @@ def _line(
         axes.fill_between(places, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
-def bars(
-    groups: Mapping[str, Mapping[str, float]], label: str, path: Path
-) -> None:
+def bars(groups: Mapping[str, Mapping[str, float]], label: str, path: Path) -> None:
     """Draws a group of bars for each name, on a logarithmic axis.
 
     Args:

@@ -56,7 +56,10 @@ def gradient_norms(
 
     gradients = jax.grad(partial(mean_loss, objective, state))(state.params, batch)
     return jnp.stack(
-        [jnp.linalg.norm(activity.at_path(gradients, name)["kernel"]) for name in layers]
+        [
+            jnp.linalg.norm(activity.at_path(gradients, name)["kernel"])
+            for name in layers
+        ]
     )
 
 

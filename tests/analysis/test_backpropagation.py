@@ -69,7 +69,7 @@ def test_backward_is_the_vjp_of_forward(name):
 
 
 def test_two_apples_and_a_tax():
-    """Price 220; slopes 2.2 by an apple's price, 110 by their number, 200 by the tax."""
+    """Price 220; slopes 2.2 by a price, 110 by the number, 200 by the tax."""
     multiply = by_hand.multiply
     apples, kept_apples = multiply.forward(None, (100.0, 2.0))
     price, kept_price = multiply.forward(None, (apples, 1.1))

@@ -32,6 +32,7 @@ RESNETS = [name for name in models.MODELS if name.startswith(("resnet", "plain")
 KINDS = ("mlp", "regression", "simple_cnn", "resnet20", "bag_of_words", "gru")
 KINDS = (*KINDS, "transformer", "lstm_lm", "lstm_seq2seq", "vae_mlp", "dcgan")
 
+
 def small(name):
     """The fields that make a model of that name small, and its inputs."""
     if name == "dcgan":

@@ -4,8 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sklearn import cluster, decomposition, feature_selection, impute, metrics
-from sklearn import preprocessing
+from sklearn import (
+    cluster,
+    decomposition,
+    feature_selection,
+    impute,
+    metrics,
+    preprocessing,
+)
 from sklearn.datasets import load_diabetes, load_digits, load_wine
 
 from jaxdl import analysis
@@ -149,7 +155,10 @@ def test_ranking_metrics():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: analysis.impute(WINE, "mode"), "unknown statistic 'mode': give one of"),
+        (
+            lambda: analysis.impute(WINE, "mode"),
+            "unknown statistic 'mode': give one of",
+        ),
         (lambda: analysis.pca(WINE, 14), "14 components of 178 examples .* 1 to 13"),
         (lambda: analysis.pca(WINE, 1.5), "1.5 components"),
         (lambda: analysis.select_k_best(WINE, CLASSES, 0), "k is 0: there are 13"),

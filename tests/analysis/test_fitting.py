@@ -30,7 +30,9 @@ def test_verdicts_by_accuracy(train, validation, verdict):
     found = analysis.diagnose(history(train, validation))
     assert found.verdict == verdict
     assert found.advice == analysis.ADVICE[verdict]
-    assert (found.bias, found.variance) == pytest.approx((1 - train, train - validation))
+    assert (found.bias, found.variance) == pytest.approx(
+        (1 - train, train - validation)
+    )
     assert f"{verdict}: accuracy {train:g}" in str(found)
 
 
@@ -52,9 +54,7 @@ def test_without_an_accuracy_the_loss_decides():
     found = analysis.diagnose(history(None, None, ((3, 2, 1.0), (3, 2, 1.5))))
     assert (found.metric, found.verdict) == ("loss", "overfits")
     assert found.variance == pytest.approx(0.5)
-    found = analysis.diagnose(
-        history(None, None, ((3, 2, 1.0), (3, 2, 1.0))), goal=0.5
-    )
+    found = analysis.diagnose(history(None, None, ((3, 2, 1.0), (3, 2, 1.0))), goal=0.5)
     assert found.verdict == "underfits"
 
 

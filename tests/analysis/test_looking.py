@@ -93,7 +93,9 @@ def test_receptive_field_by_formula_and_by_gradient(sizes):
     images = RNG.normal(size=(2, 25, 25, 1)).astype(np.float32)
     model = Stacked(sizes)
     variables = draw_variables(model, images)
-    found = analysis.receptive_field_by_gradient(partial(model.apply, variables), images)
+    found = analysis.receptive_field_by_gradient(
+        partial(model.apply, variables), images
+    )
     assert found == (analysis.receptive_field(sizes),) * 2
 
 

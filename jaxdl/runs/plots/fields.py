@@ -63,9 +63,8 @@ def boundaries(panels: Sequence[Decided], path: Path, columns: int = COLUMNS) ->
             axes.contour(found.x, found.y, found.values, [0.5], colors="#000000")
         for target, face in ((0, "#ffffff"), (1, "#000000")):
             chosen = panel.points[panel.targets == target]
-            axes.scatter(
-                *chosen.T, s=70, facecolor=face, edgecolor="#000000", label=str(target)
-            )
+            x, y = chosen.T
+            axes.scatter(x, y, 70, face, edgecolor="#000000", label=str(target))
         axes.set_aspect("equal")
         axes.set_title(panel.title, fontsize=9)
         axes.set_xlabel("first input")

@@ -20,48 +20,41 @@ SHOWN = 24
 
 def histograms(
     rows: Mapping[str, Sequence[Float[np.ndarray, "batch units"]]],
-    ends: tuple[float, float] | None,
+    ends: tuple[float, float],
     path: Path,
+    top: float | None = None,
 ) -> None:
     """Draws a row of histograms a network, a panel a layer.
 
     Args:
       rows: name to what each layer puts out.
-      ends: of the axis of values, shared by all; None: each panel its own.
+      ends: of the axis of values, shared by all; the first and last bars hold what
+        is beyond them.
       path: the PNG to write.
+      top: where bars are cut off, as a share; None: nowhere.
     """
     columns = max(len(layers) for layers in rows.values())
     figure = new_figure(2.0 * columns + 0.8, 1.7 * len(rows) + 0.3)
     grid = figure.subplots(len(rows), columns, squeeze=False)
-    for axes_of_row, (name, layers) in zip(grid, rows.items(), strict=True):
-        axes_of_row[0].set_ylabel(name, fontsize=9)
-        for number, (axes, outputs) in enumerate(
-            zip(axes_of_row, layers, strict=True), 1
-        ):
+    for row, (name, layers) in enumerate(rows.items()):
+        grid[row, 0].set_ylabel(name, fontsize=9)
+        for number, outputs in enumerate(layers):
+            axes = grid[row, number]
             values = np.asarray(outputs, np.float64).ravel()
-            values = values[np.isfinite(values)]
-            counts, edges = np.histogram(values, BINS, range=ends)
-            _shares(axes, counts, edges)
-            if ends is None:
-                axes.xaxis.set_major_locator(_few_ticks())
-            if axes_of_row is grid[0]:
-                axes.set_title(f"layer {number}", fontsize=9)
+            kept = np.clip(values[np.isfinite(values)], *ends)
+            _shares(axes, *np.histogram(kept, BINS, range=ends))
+            axes.set_ylim(0, top)
+            if row == 0:
+                axes.set_title(f"layer {number + 1}", fontsize=9)
     figure.supxlabel("output of a unit", fontsize=9)
     figure.supylabel("share of the outputs", fontsize=9)
     save_figure(figure, path)
 
 
-def _few_ticks() -> "object":
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=3)
-
-
 def _shares(axes: "Axes", counts: np.ndarray, edges: np.ndarray) -> None:
     shares = counts / max(counts.sum(), 1)
     axes.stairs(shares, edges, fill=True, color="#555555")
-    axes.set_ylim(0, None)
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=7, which="both")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
 
@@ -91,7 +84,10 @@ def activities(
         capsize=3,
     )
     top.set_ylabel("output: mean\nand deviation")
-    for offset, what, shade in ((-0.2, "saturated", "#bbbbbb"), (0.2, "dead", "#333333")):
+    for offset, what, shade in (
+        (-0.2, "saturated", "#bbbbbb"),
+        (0.2, "dead", "#333333"),
+    ):
         label = {"saturated": "saturated outputs", "dead": "dead units"}[what]
         values = [getattr(each, what) for each in layers]
         middle.bar(at + offset, values, 0.4, color=shade, label=label)
@@ -113,6 +109,6 @@ def _label_layers(axes: "Axes", names: Sequence[str]) -> None:
     every = -(-len(names) // SHOWN)
     places = range(0, len(names), max(every, 1))
     axes.set_xticks(places, [names[i] for i in places], rotation=35, ha="right")
-    axes.tick_params(labelsize=7)
+    axes.tick_params(labelsize=7, which="both")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
