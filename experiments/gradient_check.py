@@ -239,7 +239,7 @@ def _timed(function: Callable[[], Any], repeats: int) -> tuple[Any, float]:
     return result, min(seconds)
 
 
-def check(network: Network) -> Checked:
+def measure(network: Network) -> Checked:
     """One network, three ways."""
     params = network.params
     with jax.enable_x64(True):
@@ -256,12 +256,13 @@ def check(network: Network) -> Checked:
         path_name(path): float(np.mean(np.abs(leaf - np.asarray(own))))
         for (path, leaf), own in zip(leaves, jax.tree.leaves(written), strict=True)
     }
-    of_hand = analysis.gradient_check(network.loss, params, gradient=network.by_hand)
+    # All three are compiled already.
+    check = partial(analysis.gradient_check, value, params, jit=lambda f: f)
     return Checked(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         differences=differences,
-        hand=of_hand.error,
-        automatic=analysis.gradient_check(network.loss, params).error,
+        hand=check(gradient=hand).error,
+        automatic=check(gradient=automatic).error,
         seconds={"numeric": slow, "by hand": fast, "JAX": quick},
     )
 
@@ -293,25 +294,29 @@ def plant(network: Network) -> dict[str, str]:
             affine._replace(backward=one_column),
         ),
     }
-    found = {"none": str(_of(network, nodes))}
+    ways = {"none": nodes}
     for name, (place, wrong) in mistakes.items():
-        found[name] = str(_of(network, [*nodes[:place], wrong, *nodes[place + 1 :]]))
+        ways[name] = [*nodes[:place], wrong, *nodes[place + 1 :]]
+    value = jax.jit(network.loss)
+    found = {}
+    for name, way in ways.items():
+        other = dataclasses.replace(network, nodes=way)
+        check = analysis.gradient_check(
+            value,
+            network.params,
+            gradient=jax.jit(other.by_hand),
+            entries=None,
+            jit=lambda f: f,
+        )
+        found[name] = str(check)
     return found
-
-
-def _of(network: Network, nodes: Sequence[by_hand.Node]) -> analysis.GradientCheck:
-    """The check of all entries of a network whose backward passes are these."""
-    other = dataclasses.replace(network, nodes=nodes)
-    return analysis.gradient_check(
-        network.loss, network.params, gradient=other.by_hand, entries=None
-    )
 
 
 def compare(found: dict[str, Network], say: comparing.Say = print) -> Comparison:
     """Check all networks, and see mistakes found."""
     checked = {}
     for name, network in found.items():
-        checked[name] = check(network)
+        checked[name] = measure(network)
         say(f"{name}: worst relative error {checked[name].hand:.1e} by hand")
     return Comparison(checked, plant(found["two layers"]))
 
