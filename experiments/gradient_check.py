@@ -166,8 +166,8 @@ class Comparison:
         return CAPTIONS
 
 
-def networks(settings: Settings) -> dict[str, Network]:
-    """The three networks, in float64.
+def batch_of(settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """Digits in [0, 1], float64, and their classes.
 
     Raises:
       ValueError: in one line, for a setting that cannot be used.
@@ -184,47 +184,52 @@ def networks(settings: Settings) -> dict[str, Network]:
             f"{data.train.size} training examples: give that many or fewer."
         )
     batch = data.train.fetch(np.arange(settings.batch_size))
-    images = np.asarray(batch["inputs"], np.float64) / 16
+    return np.asarray(batch["inputs"], np.float64) / 16, batch["targets"]
+
+
+def networks(settings: Settings) -> dict[str, Network]:
+    """The three networks, in float64, with He's initial weights.
+
+    Raises:
+      ValueError: in one line, for a setting that cannot be used.
+    """
+    images, targets = batch_of(settings)
     rng = np.random.default_rng(settings.seed)
 
-    def affine(*shape: int) -> dict[str, np.ndarray]:
+    def weights(*shape: int) -> dict[str, np.ndarray]:
         scale = np.sqrt(2 / np.prod(shape[:-1]))
         return {"kernel": scale * rng.normal(size=shape), "bias": np.zeros(shape[-1])}
 
     hidden, filters = settings.hidden, settings.filters
-    first, last = affine(64, hidden), affine(hidden, 10)
+    first, last = weights(64, hidden), weights(hidden, 10)
     norm = {"scale": np.ones(hidden), "bias": np.zeros(hidden)}
-    loss = by_hand.softmax_with_loss(jnp.asarray(batch["targets"]))
-    rows, key = images.reshape(len(images), -1), jax.random.key(settings.seed)
+    convolution, output = weights(3, 3, 1, filters), weights(9 * filters, 10)
+    loss = by_hand.softmax_with_loss(jnp.asarray(targets))
+    dropout = by_hand.dropout(0.3, jax.random.key(settings.seed))
+    rows = images.reshape(len(images), -1)
+
+    def chain(x: Any, *nodes: tuple[by_hand.Node, Any]) -> Network:
+        every, params = zip(*nodes, (loss, None), strict=True)
+        return Network(every, params, x)
+
+    affine, relu = by_hand.affine, (by_hand.relu, None)
     return {
-        "two layers": Network(
-            (by_hand.affine, by_hand.relu, by_hand.affine, loss),
-            (first, None, last, None),
+        "two layers": chain(rows, (affine, first), relu, (affine, last)),
+        "batch norm and dropout": chain(
             rows,
+            (affine, first),
+            (by_hand.batch_norm(), norm),
+            (by_hand.sigmoid, None),
+            (dropout, None),
+            (affine, last),
         ),
-        "batch norm and dropout": Network(
-            (
-                by_hand.affine,
-                by_hand.batch_norm(),
-                by_hand.sigmoid,
-                by_hand.dropout(0.3, key),
-                by_hand.affine,
-                loss,
-            ),
-            (first, norm, None, None, last, None),
-            rows,
-        ),
-        "convolution": Network(
-            (
-                of_images.convolution(3),
-                by_hand.relu,
-                of_images.max_pooling(2),
-                of_images.flatten,
-                by_hand.affine,
-                loss,
-            ),
-            (affine(3, 3, 1, filters), None, None, None, affine(9 * filters, 10), None),
+        "convolution": chain(
             images,
+            (of_images.convolution(3), convolution),
+            relu,
+            (of_images.max_pooling(2), None),
+            (of_images.flatten, None),
+            (affine, output),
         ),
     }
 

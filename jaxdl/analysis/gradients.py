@@ -1,7 +1,7 @@
 """Derivatives by differences, and gradient checks: numeric against automatic."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from jaxdl.batch import Batch
-from jaxdl.models import Model, forward
+from jaxdl.models import EVALUATION, Model, forward
 from jaxdl.objectives import Objective
 from jaxdl.parameters import path_name
 
@@ -161,25 +161,37 @@ def gradient_check(
         value = jit(function)
         slopes = jit(gradient or jax.grad(function, allow_int=True))(at)
         automatic = [np.asarray(leaf) for leaf in jax.tree.leaves(slopes)]
-        paths, treedef = jax.tree_util.tree_flatten_with_path(at)
-        leaves = [leaf for _, leaf in paths]
-        real = [i for i, leaf in enumerate(leaves) if leaf.dtype.kind == "f"]
-        sizes = [np.abs(automatic[i]).max(initial=0.0) for i in real]
-        floor = _FLOOR * max(abs(float(value(at))), *sizes, np.finfo(float).tiny)
-        rng = np.random.default_rng(seed)
-        found = []
-        for number in real:
-            name = path_name(paths[number][0]) or "the argument"
-            for index, way in _ways(automatic[number], entries, rng):
-                whole = [np.zeros_like(leaf) for leaf in leaves]
-                whole[number] = way
-                slope = float(np.sum(automatic[number] * way))
-                by_step = [
-                    _compared(name, index, n, slope, floor)
-                    for n in _numeric(value, at, treedef, whole, steps, slope, floor)
-                ]
-                found.append(min(by_step, key=lambda each: each.error))
-    return GradientCheck(tuple(found))
+        return GradientCheck(
+            tuple(_compare(value, at, automatic, entries, steps, seed))
+        )
+
+
+def _compare(
+    value: Scalar,
+    at: Tree,
+    automatic: Sequence[np.ndarray],
+    entries: int | None,
+    steps: Sequence[float],
+    seed: int,
+) -> Iterator[Slope]:
+    """The slopes of ``gradient_check``, leaf by leaf."""
+    paths, treedef = jax.tree_util.tree_flatten_with_path(at)
+    leaves = [leaf for _, leaf in paths]
+    real = [i for i, leaf in enumerate(leaves) if leaf.dtype.kind == "f"]
+    sizes = [np.abs(automatic[i]).max(initial=0.0) for i in real]
+    floor = _FLOOR * max(abs(float(value(at))), *sizes, np.finfo(float).tiny)
+    rng = np.random.default_rng(seed)
+    for number in real:
+        name = path_name(paths[number][0]) or "the argument"
+        for index, way in _ways(automatic[number], entries, rng):
+            whole = [np.zeros_like(leaf) for leaf in leaves]
+            whole[number] = way
+            slope = float(np.sum(automatic[number] * way))
+            by_step = [
+                _compared(name, index, n, slope, floor)
+                for n in _numeric(value, at, treedef, whole, steps, slope, floor)
+            ]
+            yield min(by_step, key=lambda each: each.error)
 
 
 def check_model(
@@ -207,8 +219,6 @@ def check_model(
     inputs, state = _wide(inputs), _wide(dict(model_state or {}))
 
     def total(params: Tree) -> Any:
-        from jaxdl.models import EVALUATION
-
         outputs, _ = run(params, state, inputs, EVALUATION, None)
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(outputs))
 

@@ -106,3 +106,41 @@ def test_how_signals_spread_is_what_theory_says():
     assert spread("relu", lambda n: 0.01)[-1] < 1e-3 * he[-1]
     lost = spread("tanh", lambda n: 0.01)
     np.testing.assert_allclose(np.divide(lost[1:], lost[:-1]), 0.1, rtol=0.1)
+
+
+def by_depth(activation, depth=8):
+    """Norms of the gradient in the hidden layers of equal size, first to last."""
+    fields = {"hidden": (32,) * depth, "activation": activation}
+    model = models.create("mlp", classes=3, **fields)
+    x = np.random.default_rng(2).normal(size=(64, 32)).astype(np.float32)
+    params, _ = jit(lambda key: models.init(model, key, x))(KEY)
+    batch = {"inputs": x, "targets": np.arange(64) % 3}
+    objective = objectives.classification(models.forward(model))
+    layers = analysis.weight_layers(model, {"params": params}, x)
+    found = analysis.gradient_statistics(objective, layers, params, batch)
+    return np.array([each.norm for each in found[:-1]])
+
+
+def test_gradients_vanish_behind_sigmoids_and_not_behind_relu():
+    """A sigmoid's slope is at most a quarter: the gradient shrinks by that a layer."""
+    sigmoid = by_depth("sigmoid")
+    shrinks = sigmoid[:-1] / sigmoid[1:]
+    assert np.exp(np.mean(np.log(shrinks))) < 0.3
+    relu = by_depth("relu")
+    assert 0.2 < relu[0] / relu[-1] < 20
+
+
+def test_layers_without_activation_are_one_layer():
+    """Whatever their number: the product of their weights does what they do."""
+    model = models.create("mlp", classes=2, hidden=(5, 7), activation="identity")
+    params = draw_variables(model, X)["params"]
+    weights, bias = np.eye(6), np.zeros(6)
+    for name in ("Dense_0", "Dense_1", "output"):
+        layer = params[name]
+        weights, bias = (
+            weights @ layer["kernel"],
+            bias @ layer["kernel"] + layer["bias"],
+        )
+    expected = X @ weights + bias
+    found = model.apply({"params": params}, X)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
