@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _ROOMS = (
+    "analysis",
     "batch",
     "data",
     "generation",
@@ -27,6 +28,9 @@ _ROOMS = (
 )
 
 if TYPE_CHECKING:
+    from jaxdl import (
+        analysis as analysis,
+    )
     from jaxdl import (
         batch as batch,
     )

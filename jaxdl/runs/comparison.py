@@ -110,6 +110,34 @@ def _line(
         axes.fill_between(places, low, high, color=style["color"], alpha=0.15, lw=0)
 
 
+def bars(groups: Mapping[str, Mapping[str, float]], label: str, path: Path) -> None:
+    """Draws a group of bars for each name, on a logarithmic axis.
+
+    Args:
+      groups: group to bar to value, above 0; every group has the same bars.
+      label: of the axis of values.
+      path: the PNG to write.
+    """
+    names = list(next(iter(groups.values())))
+    figure = new_figure(2.2 + 1.9 * len(groups), 3.8)
+    axes = figure.add_subplot()
+    width = 0.8 / len(names)
+    shades = np.linspace(0.1, 0.85, len(names))
+    for number, name in enumerate(names):
+        at = np.arange(len(groups)) + (number - (len(names) - 1) / 2) * width
+        values = [group[name] for group in groups.values()]
+        shade = str(shades[number])
+        drawn = axes.bar(at, values, width, color=shade, edgecolor="black", label=name)
+        axes.bar_label(drawn, fmt="%.2g", fontsize=7)
+    axes.set_yscale("log")
+    axes.set_ylabel(label)
+    axes.set_xticks(range(len(groups)), list(groups))
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
 def markdown(tables: Sequence[Table]) -> str:
     """The tables as Markdown, aligned so that they read as they are."""
     return "\n\n".join(

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxdl import models
+from jaxdl.analysis import activity
 from jaxdl.batch import Batch
-from jaxdl.parameters import path_name
 from jaxdl.train import Objective, State
 
 Layers = tuple[str, ...]
@@ -24,10 +24,7 @@ def weight_layers(model: Any, state: State, inputs: Any) -> Layers:
       inputs: inputs of the right shapes, or their shapes.
     """
     variables = {"params": state.params, **state.model_state}
-    leaves = jax.tree_util.tree_leaves_with_path(state.params)
-    kernels = {path_name(path) for path, _ in leaves}
-    rows = models.layer_table(model, variables, inputs)
-    return tuple(row.path for row in rows if f"{row.path}/kernel" in kernels)
+    return activity.weight_layers(model, variables, inputs)
 
 
 def output_deviations(
@@ -59,7 +56,10 @@ def gradient_norms(
 
     gradients = jax.grad(partial(mean_loss, objective, state))(state.params, batch)
     return jnp.stack(
-        [jnp.linalg.norm(_inside(gradients, name)["kernel"]) for name in layers]
+        [
+            jnp.linalg.norm(activity.at_path(gradients, name)["kernel"])
+            for name in layers
+        ]
     )
 
 
@@ -84,7 +84,7 @@ def units_identical(layers: Layers, state: State) -> Bool[Array, ""]:
     same = [
         jnp.all(leaf == leaf[..., :1])
         for name in layers
-        for leaf in jax.tree.leaves(_inside(state.params, name))
+        for leaf in jax.tree.leaves(activity.at_path(state.params, name))
     ]
     return jnp.all(jnp.stack(same))
 
@@ -92,9 +92,3 @@ def units_identical(layers: Layers, state: State) -> Bool[Array, ""]:
 def _outputs(model: Any, state: State, inputs: Array) -> dict[str, Array]:
     variables = {"params": state.params, **state.model_state}
     return models.layer_outputs(model, variables, inputs)
-
-
-def _inside(tree: Any, path: str) -> Any:
-    for name in path.split("/"):
-        tree = tree[name]
-    return tree

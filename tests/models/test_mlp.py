@@ -111,5 +111,5 @@ def test_half_precision_keeps_float32_parameters_and_logits():
     logits, variables = jax.eval_shape(model.init_with_output, KEY, x)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert logits.dtype == jnp.float32
-    with pytest.raises(ValueError, match="unknown dtype 'half': give float32 or"):
+    with pytest.raises(ValueError, match="unknown dtype 'half': give one of float32"):
         MLP(classes=2, dtype="half").init(KEY, x)
