@@ -23,6 +23,7 @@ _ROOMS = (
     "optimizers",
     "parallel",
     "runs",
+    "search",
     "train",
 )
 
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     )
     from jaxdl import (
         runs as runs,
+    )
+    from jaxdl import (
+        search as search,
     )
     from jaxdl import (
         train as train,
