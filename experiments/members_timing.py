@@ -44,9 +44,7 @@ class Settings:
     settings: str = option("model=mlp", "the experiment's own flags: NAME=VALUE; ...")
     members: int = option(8, "how many seeds, or trials of --space")
     space: str = option("", "members are trials drawn from it; empty: seeds")
-    processes: int = option(
-        0, "time so many of the processes, the rest like them; 0: all"
-    )
+    processes: int = option(0, "processes to time; all take as long; 0: all")
     rounds: int = option(1, "take each way so often, by turns, and give the medians")
     complete: bool = option(False, "whole runs with reports, not training alone")
     way: str = option("", f"of {', '.join(WAYS)}, in this process; empty: compare all")

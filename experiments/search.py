@@ -52,7 +52,7 @@ class Settings:
         "NAME=log(a,b), uniform(a,b), int(a,b) or choice(a,b,c); ...",
     )
     settings: str = option(
-        "model=mlp; epochs=6", "the experiment's own flags: NAME=VALUE; ..."
+        "model=mlp; epochs=15", "the experiment's own flags: NAME=VALUE; ..."
     )
     trials: int = option(100, "trials in all; of halving, those it begins with")
     rounds: int = option(3, "rounds in which they are tried")

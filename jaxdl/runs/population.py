@@ -215,7 +215,8 @@ def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
     feed = (
         own if same else data_room.members_feed(sources, plan.batch_size, seeds, **put)
     )
-    step = population.population_step(task.step, partial(over, shared=same))
+    alike = partial(population.alike, over) if same else over
+    step = population.population_step(task.step, alike)
     parts = [member.task.data.validation for member in members]
     size = _batch_size(plan, max(part.size for part in parts), way)
     passes = data_room.members_passes(parts, size, **put)

@@ -20,8 +20,8 @@ CAPTIONS = {
     "result; the best five in black.",
     "progress.png": "Results in the order of trying; results far off are drawn at the "
     "edge.",
-    "importance.png": "How much of the trials' ranks each hyper-parameter accounts for "
-    "by itself: first-order functional ANOVA over a random forest (Hutter et al. 2014).",
+    "importance.png": "How much of the trials' ranks each hyper-parameter accounts "
+    "for by itself: first-order functional ANOVA over a random forest.",
 }
 
 

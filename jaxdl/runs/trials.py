@@ -174,27 +174,33 @@ def train_in_turn(
     block = how["block_way"](first.task.step)
     how |= {"way": lambda _: step, "block_way": lambda _: block}
     validation = machine.passes(first.task.data.validation)
-    with machine.feed:
-        for asked, member in zip(program.asked, members, strict=True):
+    for asked, member in zip(program.asked, members, strict=True):
+        if member.plan.seed != machine.plan.seed:  # another order of examples
+            machine = Machine.of(member.task, member.plan)
+        with machine.feed:
             fitted = train.fit(
                 machine.way.state(member.create()),
                 first.task.step,
                 machine.feed,
-                evaluate=lambda state: machine.measure(state, validation),
+                evaluate=partial(_measured, machine, validation),
                 interrupted=interrupted,
                 **how,
             )
-            if fitted.status == "interrupted":
-                raise Interrupted
-            best = int(fitted.progress.best_step)
-            yield Trial(
-                asked,
-                value=_value(fitted.status, best, fitted.progress.best_value),
-                best_step=best,
-                step=fitted.step,
-                status=fitted.status,
-                metrics=machine.measure(fitted.best, validation),
-            )
+        if fitted.status == "interrupted":
+            raise Interrupted
+        best = int(fitted.progress.best_step)
+        yield Trial(
+            asked,
+            value=_value(fitted.status, best, fitted.progress.best_value),
+            best_step=best,
+            step=fitted.step,
+            status=fitted.status,
+            metrics=machine.measure(fitted.best, validation),
+        )
+
+
+def _measured(machine: Machine, validation: Any, state: Any) -> dict[str, Any]:
+    return machine.measure(state, validation)
 
 
 def _value(status: str, best_step: int, value: Any) -> float:

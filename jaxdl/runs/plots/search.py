@@ -35,7 +35,7 @@ def parallel_coordinates(
     figure = new_figure(2.2 * (len(space) + 1) + 1.0, 4.6)
     axes = figure.add_subplot()
     heights = _heights([trial.value for trial in order])
-    at = np.arange(len(space) + 1)
+    at = list(range(len(space) + 1))
     for place in reversed(range(len(order))):
         line = [*places(space, order[place].asked.values), heights[place]]
         share = place / max(len(order) - 1, 1)
