@@ -8,7 +8,8 @@ from experiments.members_timing import Settings, Taken
 
 @pytest.fixture(scope="module")
 def asked(tiny):
-    return {"settings": f"dataset={tiny}; model=logistic_regression; epochs=1; batch_size=32"}
+    given = "model=logistic_regression; epochs=1; batch_size=32"
+    return {"settings": f"dataset={tiny}; {given}"}
 
 
 def test_all_ways_train_the_same_seeds(asked):

@@ -13,13 +13,16 @@ from jaxdl.search import Asked
 SPACE = "learning_rate=log(1e-3,1e-1); weight_decay=log(1e-6,1e-1)"
 
 
+GIVEN = "model=logistic_regression; dropout=0; epochs=2; batch_size=32"
+
+
 @pytest.fixture(scope="module")
 def asked(tiny):
     """Makes settings of a short search on the tiny data set."""
 
     def make(folder, **changes):
         given = {
-            "settings": f"dataset={tiny}; model=logistic_regression; dropout=0; epochs=2; batch_size=32",
+            "settings": f"dataset={tiny}; {GIVEN}",
             "space": SPACE,
             "trials": 6,
             "rounds": 2,
