@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from jaxdl import data as data_room
-from jaxdl import runs
+from jaxdl import optimizers, runs
 from jaxdl.runs import comparison, environment, screen
 from jaxdl.runs.flagfile import write_flagfile
 from jaxdl.runs.folder import (
@@ -45,11 +45,31 @@ def names(text: str) -> list[str]:
     return list(dict.fromkeys(part for part in parts if part))
 
 
+def rates(text: str) -> tuple[float, ...]:
+    """Learning rates separated by commas.
+
+    Raises:
+      ValueError: in one line, for one that is none.
+    """
+    found = []
+    for part in names(text):
+        try:
+            found.append(optimizers.check_rate(float(part), "--rates"))
+        except ValueError as error:
+            raise ValueError(
+                f"--rates has {part!r}: give numbers above 0, separated by commas."
+            ) from error
+    if not found:
+        raise ValueError("--rates is empty: give some, separated by commas.")
+    return tuple(found)
+
+
 def load(settings: Any) -> data_room.Dataset:
     """The data set of ``dataset``, ``data_dir`` and ``split_seed``.
 
     Raises:
-      ValueError, OSError: in one line, also for a ``batch_size`` beyond the data.
+      ValueError, OSError: in one line, also for a ``batch_size`` (where there is one)
+        beyond the data.
     """
     if settings.split_seed < 0:
         raise ValueError(f"--split_seed is {settings.split_seed}: give 0 or more.")
@@ -58,7 +78,7 @@ def load(settings: Any) -> data_room.Dataset:
         data_dir=settings.data_dir or None,
         split_seed=settings.split_seed,
     )
-    if settings.batch_size > data.train.size:
+    if getattr(settings, "batch_size", 1) > data.train.size:
         raise ValueError(
             f"--batch_size is {settings.batch_size}, but there are only "
             f"{data.train.size} training examples: give that many or fewer."

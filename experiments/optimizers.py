@@ -203,21 +203,14 @@ def build(settings: Settings) -> tuple[data_room.Dataset, tuple[float, ...], lis
     for name in ("hidden_layers", "units", "steps", "batch_size", "seeds"):
         if getattr(settings, name) < 1:
             raise ValueError(f"--{name} is {getattr(settings, name)}: give 1 or more.")
-    rates = []
-    for text in comparing.names(settings.rates):
-        try:
-            rates.append(recipes.check_rate(float(text), "--rates"))
-        except ValueError as error:
-            raise ValueError(
-                f"--rates has {text!r}: give numbers above 0, separated by commas."
-            ) from error
+    rates = comparing.rates(settings.rates)
     names = comparing.names(settings.optimizers)
-    if not rates or not names:
-        raise ValueError("--optimizers and --rates take one or more each.")
+    if not names:
+        raise ValueError("--optimizers is empty: give some, separated by commas.")
     for name in names:
         recipes.make(name)
     data = comparing.load(settings)
-    return data, tuple(rates), names
+    return data, rates, names
 
 
 def sweep(

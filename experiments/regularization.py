@@ -1,8 +1,8 @@
 """Overfit a deep network on 300 examples, and see what keeps it from that.
 
 Without flags: six layers of 100 ReLU units on 300 handwritten digits, without help,
-with L2, dropout, both, batch norm, shifted images; each also with its best check kept (early
-stopping). Then 16 scales of initial weights, with and without batch norm.
+with L2, dropout, both, batch norm, shifted images; each also with its best check kept
+(early stopping). Then 16 scales of initial weights, with and without batch norm.
 """
 
 import dataclasses

@@ -69,7 +69,7 @@ def _shown(values: Sequence[float]) -> tuple[float, float]:
     low, high = np.percentile(values, [0, 100]) if values else (0.0, 1.0)
     if values:
         inner = np.percentile(values, [10, 90])
-        reach = 4 * (inner[1] - inner[0]) or 1.0
+        reach = 1.5 * (inner[1] - inner[0]) or 1.0
         low, high = max(low, inner[0] - reach), min(high, inner[1] + reach)
     return float(low), float(high)
 
