@@ -139,25 +139,24 @@ class Found:
             labels[size]: course.at * size / self.examples
             for size, course in self.courses.items()
         }
-        powers = {labels[s]: np.log10(course.at) for s, course in self.courses.items()}
+        steps = {labels[size]: course.at for size, course in self.courses.items()}
         title, loss = "each size at its best rate", "training loss"
         comparison.draw(
             [
                 comparison.Panel(title, "epoch", loss, epochs, lines),
-                comparison.Panel(
-                    title, "steps, as a power of ten", loss, powers, lines
-                ),
+                comparison.Panel(title, "step", loss, steps, lines, log_x=True),
             ],
             folder.plots / "curves.png",
         )
-        sizes = np.log10(list(self.noise))
+        some = [size for size in self.noise if size < self.examples]
         told = {"measured": self.noise, "theory": self.expected}
         panel = comparison.Panel(
             title="noise of the gradient at the start",
-            x="batch size, as a power of ten",
+            x="batch size",
             y="squared distance / squared norm",
-            at=dict.fromkeys(told, sizes),
-            lines={n: np.array(list(v.values()))[None] for n, v in told.items()},
+            at={name: np.array(some) for name in told},
+            lines={n: np.array([[v[size] for size in some]]) for n, v in told.items()},
+            log_x=True,
         )
         comparison.draw([panel], folder.plots / "noise.png")
         return CAPTIONS

@@ -1,7 +1,7 @@
 """Classical models against an MLP and a CNN, as the training data grow.
 
-Without flags: handwritten digits, 25 to 800 of them, each size drawn five times. What the
-draws agree and differ in tells bias from variance.
+Without flags: handwritten digits, 25 to 800 of them, each size drawn five times. What
+the draws agree and differ in tells bias from variance.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ CLASSICAL = ("logistic regression", "nearest neighbours", "SVM", "random forest"
 CAPTIONS = {
     "errors.png": "Test error by training examples: the mean over the draws, between "
     "least and most.",
-    "bias_variance.png": "Bias (the draws' majority vote is wrong) and variance (a draw "
-    "differs from the vote), of the first and last models of the table.",
+    "bias_variance.png": "Bias (the draws' majority vote is wrong) and variance (a "
+    "draw differs from the vote), of the first and the last two models of the table.",
 }
 
 
@@ -89,10 +89,8 @@ class Found:
 
     def split(self, name: str) -> np.ndarray:
         """[sizes, 2], bias and variance."""
-        rows = [
-            bias_and_variance(part, self.targets) for part in self.predictions[name]
-        ]
-        return np.array(rows)
+        parts = self.predictions[name]
+        return np.array([bias_and_variance(part, self.targets) for part in parts])
 
     def tables(self) -> list[comparison.Table]:
         """Errors by size; bias and variance at the ends."""
@@ -130,7 +128,7 @@ class Found:
             rows=[
                 [
                     name,
-                    *(f"{100 * b:.1f} + {100 * v:.1f}%" for b, v in self.split(name)),
+                    *(f"{b:.1f} + {v:.1f}%" for b, v in 100 * self.split(name)),
                 ]
                 for name in self.predictions
             ],
@@ -152,15 +150,16 @@ class Found:
 
     def draw(self, folder: RunFolder) -> dict[str, str]:
         """Draw ``plots/``; file name to caption."""
-        powers = np.log10(self.sizes)
+        sizes = np.array(self.sizes)
         names = list(self.predictions)
-        axis = "training examples, as a power of ten"
+        axis = "training examples"
         errors = comparison.Panel(
-            title=f"{self.data}",
+            title=self.data,
             x=axis,
             y="test error",
             at=dict.fromkeys(names, powers),
             lines={name: self.errors(name).T for name in names},
+            log_x=True,
         )
         comparison.draw([errors], folder.plots / "errors.png")
         some = list(dict.fromkeys([names[0], *names[-2:]]))
@@ -175,6 +174,7 @@ class Found:
             y="share of test examples",
             at=dict.fromkeys(parts, powers),
             lines=parts,
+            log_x=True,
         )
         comparison.draw([panel], folder.plots / "bias_variance.png")
         return CAPTIONS
@@ -242,7 +242,7 @@ def _pixels(data: data_room.Dataset, source: Any) -> tuple[np.ndarray, np.ndarra
 
 
 def _network(settings: Settings, data: data_room.Dataset, name: str) -> Network:
-    small = {
+    small: dict[str, dict[str, Any]] = {
         "mlp": {"hidden": (100, 100)},
         "cnn": {"blocks": (((16, 3, 1),), ((32, 3, 1),)), "batch_norm": False},
     }

@@ -51,7 +51,7 @@ class Settings:
     )
     hidden_layers: int = option(4, "hidden layers of the ReLU network")
     units: int = option(100, "units of each hidden layer")
-    steps: int = option(300, "steps of each")
+    steps: int = option(200, "steps of each")
     batch_size: int = option(128, "examples a step")
     seeds: int = option(2, "initial values 0, 1, ... of each")
     split_seed: int = option(0, "seed of the splits")

@@ -109,13 +109,14 @@ class Found:
         labels = {True: "batch norm", False: "plain"}
         panel = comparison.Panel(
             title="initial weights and batch norm",
-            x="standard deviation of initial weights, as a power of ten",
+            x="standard deviation of initial weights",
             y="training loss at the end",
-            at={label: np.log10(SCALES) for label in labels.values()},
+            at=dict.fromkeys(labels.values(), SCALES),
             lines={
                 label: self.scales[norm].train["loss"][:, -1][None]
                 for norm, label in labels.items()
             },
+            log_x=True,
         )
         comparison.draw([panel], folder.plots / "batch_norm.png")
         return CAPTIONS
