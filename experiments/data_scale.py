@@ -157,7 +157,7 @@ class Found:
             title=self.data,
             x=axis,
             y="test error",
-            at=dict.fromkeys(names, powers),
+            at=dict.fromkeys(names, sizes),
             lines={name: self.errors(name).T for name in names},
             log_x=True,
         )
@@ -172,7 +172,7 @@ class Found:
             title="bias and variance",
             x=axis,
             y="share of test examples",
-            at=dict.fromkeys(parts, powers),
+            at=dict.fromkeys(parts, sizes),
             lines=parts,
             log_x=True,
         )
