@@ -47,7 +47,7 @@ class Settings:
     processes: int = option(0, "processes to time; all take as long; 0: all")
     rounds: int = option(1, "take each way so often, by turns, and give the medians")
     complete: bool = option(False, "whole runs with reports, not training alone")
-    way: str = option("", f"of {', '.join(WAYS)}, in this process; empty: compare all")
+    way: str = option("", f"only {', '.join(WAYS)}, in this process")
     member: int = option(-1, "with --way=processes: which member")
     json: bool = option(False, "print JSON, and nothing else, on stdout")
     traceback: bool = option(False, "show the traceback of an error")

@@ -45,7 +45,7 @@ class Settings:
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
     data_dir: str = option("", "where TFDS data sets lie")
-    optimizers: str = option(",".join(recipes.OPTIMIZERS), "which, by commas")
+    optimizers: str = option("all", "which, by commas; all: every one there is")
     rates: str = option(
         "0.0001,0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1", "learning rates, by commas"
     )
@@ -205,6 +205,7 @@ def build(settings: Settings) -> tuple[data_room.Dataset, tuple[float, ...], lis
             raise ValueError(f"--{name} is {getattr(settings, name)}: give 1 or more.")
     rates = comparing.rates(settings.rates)
     names = comparing.names(settings.optimizers)
+    names = list(recipes.OPTIMIZERS) if names == ["all"] else names
     if not names:
         raise ValueError("--optimizers is empty: give some, separated by commas.")
     for name in names:

@@ -103,23 +103,20 @@ class Subject:
         return dataclasses.replace(self.settings, **changes)
 
 
-def subject(
-    experiment: str, given: str, space_text: str, base: Mapping[str, Any] | None = None
-) -> Subject:
+def subject(experiment: str, given: str, space_text: str) -> Subject:
     """The experiment, its settings and the space, checked.
 
     Args:
       experiment: a name of ``EXPERIMENTS``.
       given: its settings, as ``NAME=VALUE; ...``.
       space_text: as ``jaxdl.search.parse`` reads it; empty searches nothing.
-      base: settings in place of the experiment's defaults.
 
     Raises:
       ValueError: in one line, for what is wrong with them.
     """
     common.choice("experiment", experiment, EXPERIMENTS)
     module = importlib.import_module(f"experiments.{experiment}")
-    settings = module.Settings(**(base or {}), **read_settings(module.Settings, given))
+    settings = module.Settings(**read_settings(module.Settings, given))
     space = space_room.parse(space_text) if space_text else {}
     space = {name: _typed(settings, name, space[name]) for name in space}
     task, plan = module.build(settings)
@@ -195,9 +192,9 @@ def _numbers(settings: Any, build: Any, space: Space) -> frozenset[str]:
     """The names of the space that are numbers of the state and of nothing else: what
     is computed is the same program for any of their values."""
     low, high = (_inside(space, unit) for unit in (0.3, 0.7))
-    known = _hyper(build(dataclasses.replace(settings, **low))[0])
-    names = [name for name in space if known.get(name) == _float(low[name])]
     one = build(dataclasses.replace(settings, **low))
+    known = _hyper(one[0])
+    names = [name for name in space if known.get(name) == _float(low[name])]
 
     def alone(names: Sequence[str]) -> bool:
         changed = {**low, **{name: high[name] for name in names}}
