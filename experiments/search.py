@@ -168,7 +168,7 @@ def _typed(settings: Any, name: str, dimension: Dimension) -> Dimension:
     """
     if name in ("workdir", "resume", "seeds", "folds", "fold", "dry_run", "profile"):
         raise ValueError(f"--space has {name}, which is nothing to search.")
-    known = {field.name for field in dataclasses.fields(settings)}
+    known = [field.name for field in dataclasses.fields(settings)]
     common.choice("space", name, known)
     like = getattr(settings, name)
     if isinstance(dimension, space_room.Choice):
@@ -277,6 +277,7 @@ def main(settings: Settings) -> int:
         seed=settings.search_seed,
         mode=direction(about.monitor),
     )
+    space_room.ask(search, [], 0)  # a sampler that is missing is told here
     folder = create(path)
     with lock(folder):
         _describe(folder, settings)
