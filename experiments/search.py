@@ -351,6 +351,7 @@ def _test(
     request = common.request(about.name, best)
     code = runs.execute(request, lambda: common.built(best, about.build))
     if code:
+        print("the trials are kept: the same search goes on with its best trial.")
         return None
     summary = read_json(RunFolder(place).summary)
     return {name: float(value) for name, value in summary["metrics"]["test"].items()}
