@@ -9,17 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from experiments import comparing, flags
+from experiments import comparing, flags, stacks
 from experiments.flags import option
 from jaxdl import data as data_room
-from jaxdl import models, objectives, optimizers, train
-from jaxdl.models.apply import forward
+from jaxdl import models, optimizers
 from jaxdl.runs import comparison
-from jaxdl.runs.families import Family, Network, Outcome, train_family
+from jaxdl.runs.families import Family, Outcome, train_family
 from jaxdl.runs.folder import RunFolder
 
 NAME = "architectures"
@@ -70,16 +67,7 @@ def build(settings: Settings) -> tuple[data_room.Dataset, tuple[Family, ...]]:
       ValueError, OSError: in one line, for a setting that cannot be used.
     """
     _check(settings)
-    data = data_room.load(
-        settings.dataset,
-        data_dir=settings.data_dir or None,
-        split_seed=settings.split_seed,
-    )
-    if settings.batch_size > data.train.size:
-        raise ValueError(
-            f"--batch_size is {settings.batch_size}, but there are only "
-            f"{data.train.size} training examples: give that many or fewer."
-        )
+    data = comparing.load(settings)
     families = []
     if settings.initializers:
         families.append(_initializers(settings, data))
@@ -94,13 +82,11 @@ def _check(settings: Settings) -> None:
             raise ValueError(f"--{name} is {getattr(settings, name)}: give 1 or more.")
     if settings.batch_size < 1:
         raise ValueError(f"--batch_size is {settings.batch_size}: give 1 or more.")
-    if settings.split_seed < 0:
-        raise ValueError(f"--split_seed is {settings.split_seed}: give 0 or more.")
     optimizers.check_rate(settings.mlp_rate, "--mlp_rate")
     optimizers.check_rate(settings.resnet_rate, "--resnet_rate")
-    for name in _names(settings.initializers):
+    for name in comparing.names(settings.initializers):
         models.initializer(name)
-    for depth in _names(settings.depths):
+    for depth in comparing.names(settings.depths):
         if depth not in DEPTHS:
             raise ValueError(
                 f"--depths has {depth!r}: give some of {', '.join(DEPTHS)}, "
@@ -108,11 +94,6 @@ def _check(settings: Settings) -> None:
             )
     if not settings.initializers and not settings.depths:
         raise ValueError("--initializers and --depths are both empty: give one.")
-
-
-def _names(text: str) -> list[str]:
-    """Names separated by commas, each once, in the order given."""
-    return list(dict.fromkeys(part.strip() for part in text.split(","))) if text else []
 
 
 def _initializers(settings: Settings, data: data_room.Dataset) -> Family:
@@ -127,8 +108,13 @@ def _initializers(settings: Settings, data: data_room.Dataset) -> Family:
         f"{data.name}, {_seeds(settings)}, all as one vmapped program; "
         "normal is N(0, 1), normal:S has standard deviation S",
         networks={
-            name: _network(data, mlp(initializer=name), sgd, settings.mlp_rate)
-            for name in _names(settings.initializers)
+            name: stacks.network(
+                data,
+                mlp(initializer=name),
+                sgd,
+                {"learning_rate": settings.mlp_rate},
+            )
+            for name in comparing.names(settings.initializers)
         },
         seeds=settings.seeds,
         steps=settings.mlp_steps,
@@ -138,7 +124,9 @@ def _initializers(settings: Settings, data: data_room.Dataset) -> Family:
 
 
 def _shortcuts(settings: Settings, data: data_room.Dataset) -> Family:
-    names = [f"{k}{d}" for d in _names(settings.depths) for k in ("resnet", "plain")]
+    names = [
+        f"{k}{d}" for d in comparing.names(settings.depths) for k in ("resnet", "plain")
+    ]
     momentum = optimizers.make("momentum")
     return Family(
         title="Networks with shortcuts (resnet) and without (plain)",
@@ -146,11 +134,11 @@ def _shortcuts(settings: Settings, data: data_room.Dataset) -> Family:
         f"momentum 0.9 at {settings.resnet_rate:g}, {settings.resnet_steps} steps of "
         f"{settings.batch_size} examples of {data.name}, {_seeds(settings)}",
         networks={
-            name: _network(
+            name: stacks.network(
                 data,
                 models.create(name, classes=len(data.classes)),
                 momentum,
-                settings.resnet_rate,
+                {"learning_rate": settings.resnet_rate},
             )
             for name in names
         },
@@ -165,28 +153,6 @@ def _seeds(settings: Settings) -> str:
     if settings.seeds == 1:
         return "seed 0"
     return f"mean and deviation over {settings.seeds} seeds"
-
-
-def _network(
-    data: data_room.Dataset, module: Any, optimizer: Any, rate: float
-) -> Network:
-    """A module with its objective and step, from jaxdl's usual pieces."""
-
-    def prepare(batch: Any, key: Any, training: bool) -> Any:
-        return {**batch, "inputs": data.preprocess.apply(batch["inputs"])}
-
-    def state(seed: Any) -> train.State:
-        example = jnp.zeros((1, *data.input_shape))
-        params, model_state = models.init(module, jax.random.key(seed), example)
-        numbers = {"learning_rate": rate}
-        return train.create_state(
-            params, optimizer, model_state, hyper=numbers, seed=seed
-        )
-
-    objective = objectives.classification(
-        forward(module), classes=len(data.classes), prepare=prepare
-    )
-    return Network(module, objective, train.make_step(objective, optimizer), state)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from jaxdl import runs
+from jaxdl import data as data_room
+from jaxdl import optimizers, runs
 from jaxdl.runs import comparison, environment, screen
 from jaxdl.runs.flagfile import write_flagfile
 from jaxdl.runs.folder import (
@@ -36,6 +37,53 @@ class Found(Protocol):
 
     def draw(self, folder: RunFolder) -> Mapping[str, str]:
         """Draw ``plots/``; file name to caption."""
+
+
+def names(text: str) -> list[str]:
+    """Names separated by commas, each once, in the order given."""
+    parts = [part.strip() for part in text.split(",")]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def rates(text: str) -> tuple[float, ...]:
+    """Learning rates separated by commas.
+
+    Raises:
+      ValueError: in one line, for one that is none.
+    """
+    found = []
+    for part in names(text):
+        try:
+            found.append(optimizers.check_rate(float(part), "--rates"))
+        except ValueError as error:
+            raise ValueError(
+                f"--rates has {part!r}: give numbers above 0, separated by commas."
+            ) from error
+    if not found:
+        raise ValueError("--rates is empty: give some, separated by commas.")
+    return tuple(found)
+
+
+def load(settings: Any) -> data_room.Dataset:
+    """The data set of ``dataset``, ``data_dir`` and ``split_seed``.
+
+    Raises:
+      ValueError, OSError: in one line, also for a ``batch_size`` (where there is one)
+        beyond the data.
+    """
+    if settings.split_seed < 0:
+        raise ValueError(f"--split_seed is {settings.split_seed}: give 0 or more.")
+    data = data_room.load(
+        settings.dataset,
+        data_dir=settings.data_dir or None,
+        split_seed=settings.split_seed,
+    )
+    if getattr(settings, "batch_size", 1) > data.train.size:
+        raise ValueError(
+            f"--batch_size is {settings.batch_size}, but there are only "
+            f"{data.train.size} training examples: give that many or fewer."
+        )
+    return data
 
 
 def run(name: str, settings: Any, build: Callable[[], Callable[[Say], Found]]) -> int:

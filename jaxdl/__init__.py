@@ -24,6 +24,7 @@ _ROOMS = (
     "optimizers",
     "parallel",
     "runs",
+    "search",
     "train",
 )
 
@@ -60,6 +61,9 @@ if TYPE_CHECKING:
     )
     from jaxdl import (
         runs as runs,
+    )
+    from jaxdl import (
+        search as search,
     )
     from jaxdl import (
         train as train,

@@ -1,6 +1,6 @@
 """Ways to run a step, and where its arrays lie."""
 
-from jaxdl.parallel.blocks import automatic_block
+from jaxdl.parallel.blocks import automatic_block, convolves
 from jaxdl.parallel.cluster import Asked, join
 from jaxdl.parallel.layout import laid_out
 from jaxdl.parallel.members import over_members
@@ -22,6 +22,7 @@ __all__ = [
     "Placement",
     "automatic_block",
     "check_divides",
+    "convolves",
     "data_mesh",
     "jit",
     "join",

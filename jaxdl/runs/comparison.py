@@ -34,6 +34,7 @@ class Panel:
       title, x, y: its labels.
       at: name to the places along x, [places].
       lines: name to [seeds, places]; drawn as the mean within least and most.
+      log_x: whether places are drawn by their factors.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Panel:
     y: str
     at: Mapping[str, Num[np.ndarray, " places"]]
     lines: Mapping[str, Float[np.ndarray, "seeds places"]]
+    log_x: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,10 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
         axes.grid(visible=True, color="#dddddd", linewidth=0.6)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        if panel.log_x:
+            axes.set_xscale("log")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         # Below: inside it would lie on a line, wherever lines run level.
         axes.legend(
             frameon=False,

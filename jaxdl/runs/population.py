@@ -149,7 +149,7 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
         dataclasses.replace(member, task=_remembering(member.task))
         for member in members
     ]
-    machine, evaluate = _machine(members)
+    machine, evaluate = together(members)
     screen.show_start(members[0].task, machine)
     print(f"{len(members)} members as one program, in {folder.members}")
     folders = [create(member_folder(folder, member).path) for member in members]
@@ -211,23 +211,26 @@ def _remembering(task: Task) -> Task:
     return dataclasses.replace(task, baselines=cache(task.baselines))
 
 
-def _machine(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
+def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
     """The machine of all members as one, and the measure of its validation parts."""
     task, plan = members[0].task, members[0].plan
     way = parallel.placement(plan.parallel, mesh=plan.mesh, axes=models.LOGICAL_AXES)
     parallel.check_divides(plan.batch_size, way.shares)
     put: Any = {"put": way.put, "replicate": way.whole}
-    feed = data_room.members_feed(
-        [member.task.data.train for member in members],
-        plan.batch_size,
-        [member.plan.seed for member in members],
-        **put,
-    )
-    alone = data_room.feed(task.data.train, plan.batch_size, plan.seed, **put)(0)
+    sources = [member.task.data.train for member in members]
+    seeds = [member.plan.seed for member in members]
+    own = data_room.feed(task.data.train, plan.batch_size, plan.seed, **put)
+    alone = own(0)
     state = jax.eval_shape(task.create, 0)
     check_monitor(task, plan, state, alone)
     over = parallel.over_members(task.step, state, alone)
-    step = population.population_step(task.step, over)
+    # Members of one seed and one source see the very same batches: one is enough.
+    same = data_room.members.shared(sources) and len(set(seeds)) == 1
+    feed = (
+        own if same else data_room.members_feed(sources, plan.batch_size, seeds, **put)
+    )
+    alike = partial(population.alike, over) if same else over
+    step = population.population_step(task.step, alike)
     parts = [member.task.data.validation for member in members]
     size = _batch_size(plan, max(part.size for part in parts), way)
     passes = data_room.members_passes(parts, size, **put)
@@ -242,7 +245,7 @@ def _machine(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
         steps_per_call=plan.steps_per_call
         or parallel.automatic_block(task.step, state, alone, plan.evaluate_every),
         judge=population.JUDGE,
-        axis=1,
+        axis=0 if same else 1,
     )
 
     def evaluate(stacked: population.Population) -> dict[str, Any]:

@@ -107,6 +107,29 @@ def population_step(step: Step, over: Over) -> Step:
     return run
 
 
+def alike(over: Callable[..., Any], step: Step) -> Step:
+    """``step`` for members of one seed, which see the same batch: what they draw from
+    key and step (dropout, augmentation) is drawn once for all of them.
+
+    Args:
+      over: makes a function of one member one of a stack; ``over(step, shared=True)``.
+      step: of one member.
+    """
+
+    def run(states: PyTree, batch: Batch) -> Any:
+        if not (hasattr(states, "key") and hasattr(states, "step")):
+            return over(step, shared=True)(states, batch)
+        # Members that run are all at this step; what others compute is thrown away.
+        common = {"key": states.key[0], "step": jnp.max(states.step)}
+
+        def one(state: PyTree, batch: Batch) -> Any:
+            return step(state.replace(**common), batch)
+
+        return over(one, shared=True)(states, batch)
+
+    return run
+
+
 def side_by_side(function: Callable[..., Any], shared: bool = False) -> Any:
     """A function of a stack that runs the members one after another in one program.
 

@@ -8,7 +8,7 @@ import pytest
 from jaxdl import optimizers, parallel, train
 from jaxdl.parallel.members import vmapped
 from jaxdl.train import population
-from tests.train.problems import OBJECTIVE, batch, bits, state, step
+from tests.train.problems import OBJECTIVE, assert_close, batch, bits, state, step
 
 STEPS, EVERY = 24, 4
 SEEDS, RATES = (0, 1, 2), (0.05, 0.1, 0.4)
@@ -165,3 +165,30 @@ def test_stacking_and_taking_apart():
     assert stacked.running.tolist() == [True] * 3
     assert bits(population.member(stacked.states, 2)) == bits(states[2])
     assert jnp.allclose(stacked.states.hyper["learning_rate"], jnp.array(RATES))
+
+
+def test_members_of_one_seed_draw_once_and_end_as_alone():
+    """Rates differ, seeds and batches do not: each drops out what it would alone."""
+    rates = (0.0, 0.2, 0.6)
+    made = step(OPTIMIZER)
+    first = [state(OPTIMIZER, seed=3, hyper={"dropout": rate}) for rate in rates]
+    alike = population.population_step(made, lambda one: population.alike(vmapped, one))
+    stacked, alone, single = population.stack(first), [], jax.jit(made)
+    together = jax.jit(alike)
+    for at in range(4):
+        stacked, _ = together(stacked, batch(at))
+    for one in first:
+        for at in range(4):
+            one, _ = single(one, batch(at))
+        alone.append(one)
+    for index, one in enumerate(alone):
+        mine = population.member(stacked.states, index)
+        assert_close(mine.params, one.params)
+        assert int(mine.step) == 4
+        assert bits(mine.key) == bits(one.key)
+    jaxpr = str(jax.make_jaxpr(alike)(stacked, batch(0)))
+    plain = population.population_step(made, lambda one: vmapped(one, shared=True))
+    drawn = str(jax.make_jaxpr(plain)(stacked, batch(0)))
+    size = f"u32[{len(rates)},12,8]"  # bits for every unit of every member
+    assert size in drawn
+    assert size not in jaxpr
