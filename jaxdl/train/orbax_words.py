@@ -29,7 +29,9 @@ def _waited_for(record: logging.LogRecord) -> bool:
     trace = record.exc_info[2] if record.exc_info else None
     frames = traceback.extract_tb(trace)
     left = "never retrieved" in record.getMessage()
-    return not (left and any("orbax" in frame.filename for frame in frames))
+    ours = any("orbax" in frame.filename for frame in frames)
+    stored = record.exc_info is not None and "OCDBT" in str(record.exc_info[1])
+    return not (left and (ours or stored))
 
 
 class _Unraisable:
