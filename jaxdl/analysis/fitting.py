@@ -35,7 +35,8 @@ class Diagnosis(NamedTuple):
       verdict: a key of ``ADVICE``.
       metric: the metric that it rests on.
       train, validation: its values at the last check.
-      bias: how much worse training is than the goal.
+      bias: how much worse than the goal the better of both is: figures of training
+        are means since the check before, and early ones lag behind.
       variance: how much worse validation is than training.
       rising_since: the step of the least validation loss, where it has risen since by
         more than half while the training loss fell; else None.
@@ -93,11 +94,12 @@ def diagnose(
     low, high = train[-1][1], validation[-1][1]
     since = _rising_since(history)
     if up:
-        bias, variance = (1.0 if goal is None else goal) - low, low - high
+        bias = (1.0 if goal is None else goal) - max(low, high)
+        variance = low - high
     else:
         best = low if goal is None else goal
         scale = max(abs(low), 1e-12)
-        bias, variance = (low - best) / scale, (high - low) / scale
+        bias, variance = (min(low, high) - best) / scale, (high - low) / scale
     weak, wide = bias > tolerance, variance > tolerance or since is not None
     names = {(1, 0): "underfits", (0, 1): "overfits", (0, 0): "fits"}
     verdict = names.get((int(weak), int(wide)), "underfits and overfits")

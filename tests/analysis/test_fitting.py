@@ -40,8 +40,13 @@ def test_a_goal_below_one_excuses_the_rest():
     assert analysis.diagnose(history(0.85, 0.84), goal=0.86).verdict == "fits"
 
 
+def test_training_figures_that_lag_behind_are_no_bias():
+    assert analysis.diagnose(history(0.83, 0.96)).verdict == "fits"
+    assert analysis.diagnose(history(0.83, 0.90)).verdict == "underfits"
+
+
 def test_a_validation_loss_that_rises_is_overfitting():
-    rising = ((2.0, 1.0, 0.1), (2.0, 1.1, 1.6))
+    rising = ((2.0, 1.0, 0.1), (2.0, 1.1, 1.8))
     found = analysis.diagnose(history(0.99, 0.97, rising))
     assert found.verdict == "overfits"
     assert found.rising_since == 20
