@@ -6,7 +6,6 @@ search goes on with the same command. The test part is read once, for the best t
 """
 
 import dataclasses
-import importlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ import jax
 
 from experiments import common, flags
 from experiments.flags import option
+from experiments.saved import EXPERIMENTS
 from jaxdl import runs
 from jaxdl import search as space_room
 from jaxdl.metrics import direction
@@ -36,10 +36,6 @@ from jaxdl.search import Asked, Dimension, Space
 from jaxdl.train.task import Plan, Task
 
 NAME = "search"
-EXPERIMENTS = (
-    *("image_classification", "text_classification", "tabular", "forecasting"),
-    *("language_model", "sequence_to_sequence", "vae", "gan"),
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +111,7 @@ def subject(experiment: str, given: str, space_text: str) -> Subject:
       ValueError: in one line, for what is wrong with them.
     """
     common.choice("experiment", experiment, EXPERIMENTS)
-    module = importlib.import_module(f"experiments.{experiment}")
+    module: Any = EXPERIMENTS[experiment]
     settings = module.Settings(**read_settings(module.Settings, given))
     space = space_room.parse(space_text) if space_text else {}
     space = {name: _typed(settings, name, space[name]) for name in space}
