@@ -348,7 +348,9 @@ def schedule(
         after = jnp.maximum(step - warmup_steps, 0).astype(jnp.float32)
         done = jnp.minimum(after / max(total_steps - warmup_steps, 1), 1.0)
         rising = (step + 1).astype(jnp.float32) / max(warmup_steps, 1)
-        return shape(done, **options) * jnp.minimum(rising, 1.0)
+        # XLA may multiply by a rounded 1 / warmup_steps: 41 of 41 is 0.99999994 then.
+        warmed = jnp.where(step + 1 >= warmup_steps, 1.0, rising)
+        return shape(done, **options) * warmed
 
     return factor
 
