@@ -59,7 +59,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     arguments = _arguments(settings, len(data.classes))
     model = models.create(settings.model, **arguments)
     augmentation = data_room.parse_augmentation(settings.augment)
-    prepare = partial(_prepare, data, augmentation)
+    prepare = partial(prepare_images, data, augmentation)
     objective = objectives.classification(
         forward(model),
         classes=len(data.classes),
@@ -115,12 +115,13 @@ def _arguments(settings: Settings, classes: int) -> dict[str, Any]:
     return arguments
 
 
-def _prepare(
+def prepare_images(
     data: Any, augmentation: Any, batch: Batch, key: Any, training: bool
 ) -> Batch:
-    """Stored integers to normalised images; augmented while training."""
+    """Stored integers to normalised images; augmented while training, where
+    ``augmentation`` is not None."""
     inputs, targets = data.preprocess.apply(batch["inputs"]), batch["targets"]
-    if training:
+    if training and augmentation is not None:
         inputs, targets = data_room.augment(
             augmentation,
             inputs,

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.image_classification import prepare_images
 from jaxdl import data as data_room
 from jaxdl import models, objectives, parallel, train
-from jaxdl.batch import positions
 from jaxdl.models.apply import forward
 from jaxdl.runs.families import Network
 from jaxdl.train import population
@@ -88,20 +88,6 @@ def network(
       penalty: as ``make_step`` takes it.
     """
 
-    def prepare(batch: Any, key: Any, training: bool) -> Any:
-        inputs, targets = data.preprocess.apply(batch["inputs"]), batch["targets"]
-        if training and augmentation is not None:
-            inputs, targets = data_room.augment(
-                augmentation,
-                inputs,
-                targets,
-                key,
-                positions(batch),
-                classes=len(data.classes),
-                mask=batch.get("mask"),
-            )
-        return {**batch, "inputs": inputs, "targets": targets}
-
     def state(seed: Any) -> train.State:
         example = jnp.zeros((1, *data.input_shape))
         params, model_state = models.init(module, jax.random.key(seed), example)
@@ -110,7 +96,9 @@ def network(
         )
 
     objective = objectives.classification(
-        forward(module), classes=len(data.classes), prepare=prepare
+        forward(module),
+        classes=len(data.classes),
+        prepare=partial(prepare_images, data, augmentation),
     )
     step = train.make_step(objective, optimizer, penalty=penalty)
     return Network(module, objective, step, state)
