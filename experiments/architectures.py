@@ -37,7 +37,7 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``architectures`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -55,9 +55,6 @@ class Settings:
     batch_size: int = option(128, "examples a step")
     seeds: int = option(3, "networks of each kind, from seeds 0, 1, ...")
     split_seed: int = option(0, "seed of the splits")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 def build(settings: Settings) -> tuple[data_room.Dataset, tuple[Family, ...]]:

@@ -36,7 +36,7 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``batch_sizes`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -47,9 +47,6 @@ class Settings:
     epochs: int = option(10, "passes over the training part")
     examples: int = option(1000, "training examples, at most")
     split_seed: int = option(0, "seed of the splits")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,8 @@ from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
 PRECISIONS = ("float32", "bfloat16")
+# What JAX counts steps with and makes keys of; and more members than anybody trains.
+LARGEST, MOST_SEEDS = 2**31 - 1, 10_000
 
 
 def check(settings: TrainingSettings) -> None:
@@ -26,6 +28,14 @@ def check(settings: TrainingSettings) -> None:
     _at_least(0, settings, "patience", "warmup_steps", "min_delta", "clip_norm")
     _at_least(0, settings, "weight_decay", "l2", "seed", "split_seed")
     _at_least(1, settings, "batch_size", "accumulate_steps", "memory_budget", "seeds")
+    for name, number in dataclasses.asdict(settings).items():
+        if isinstance(number, int) and abs(number) > LARGEST:
+            raise ValueError(f"--{name} is too large: give at most {LARGEST}.")
+    if settings.seeds > min(MOST_SEEDS, LARGEST - settings.seed):
+        raise ValueError(
+            f"--seeds is {settings.seeds}: give at most {MOST_SEEDS}, of seeds up to "
+            f"{LARGEST}."
+        )
     for name in ("dropout", "ema_decay", "validation_fraction"):
         number = getattr(settings, name)
         if not 0 <= number < 1:
@@ -73,9 +83,13 @@ def sizes(flag: str, value: str, what: str = "sizes of layers") -> list[int]:
     """The sizes that a value such as ``64,64`` names; else ValueError in one line that
     says of ``what``."""
     parts = [part.strip() for part in value.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if not all(_is_size(part) for part in parts):
         raise ValueError(f"--{flag} is {value!r}: give {what}, such as 64,64.")
     return [int(part) for part in parts]
+
+
+def _is_size(text: str) -> bool:
+    return text.isdecimal() and len(text) <= 10 and 0 < int(text) <= LARGEST
 
 
 def steps_per_call(settings: TrainingSettings) -> int:
@@ -83,7 +97,7 @@ def steps_per_call(settings: TrainingSettings) -> int:
     text = settings.steps_per_call
     if text == "auto":
         return 0
-    if not text.isdigit() or int(text) < 1:
+    if not _is_size(text):
         raise ValueError(
             f"--steps_per_call is {text!r}: give a number of steps, or auto."
         )
@@ -115,6 +129,8 @@ def plan(settings: TrainingSettings, examples: int) -> Plan:
         steps = min(steps, settings.max_steps) if steps else settings.max_steps
     if not steps:
         raise ValueError("--epochs and --max_steps are both 0: give one of them.")
+    if steps > LARGEST:
+        raise ValueError(f"--epochs makes {steps} steps: give at most {LARGEST}.")
     check_every = settings.evaluate_every or _an_epoch(examples, batch)
     plateau = settings.schedule == "plateau"
     return Plan(
@@ -247,10 +263,10 @@ def run(
     if settings.dry_run:
         runs.prepare()
         return runs.dry_run(*built(settings, build))
-    asked = request(name, settings)
+    wanted = request(name, settings)
     if settings.seeds > 1:
-        return population.execute(asked, lambda: seed_members(settings, build))
-    return runs.execute(asked, lambda: built(settings, build))
+        return population.execute(wanted, lambda: seed_members(settings, build))
+    return runs.execute(wanted, lambda: built(settings, build))
 
 
 def join(name: str, settings: TrainingSettings) -> None:
@@ -258,14 +274,18 @@ def join(name: str, settings: TrainingSettings) -> None:
     devices whose kernels are deterministic where that is asked for."""
     if settings.deterministic:
         runs.make_deterministic()
-    asked = parallel.Asked(
+    joining.join(name, dataclasses.asdict(settings), asked(settings))
+
+
+def asked(settings: TrainingSettings) -> parallel.Asked:
+    """Which processes settings ask to train with."""
+    return parallel.Asked(
         mode=settings.distributed,
         coordinator=settings.coordinator,
         count=settings.process_count,
         index=settings.process_id,
         heartbeat=settings.heartbeat,
     )
-    joining.join(name, dataclasses.asdict(settings), asked)
 
 
 def request(name: str, settings: TrainingSettings) -> runs.Request:
@@ -278,6 +298,7 @@ def request(name: str, settings: TrainingSettings) -> runs.Request:
         mode=settings.resume,
         profile=settings.profile,
         verify=settings.verify,
+        other_code=settings.other_code,
     )
 
 

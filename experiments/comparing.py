@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from experiments.flags import option
 from jaxdl import data as data_room
 from jaxdl import optimizers, runs
 from jaxdl.runs import comparison, environment, screen
@@ -22,8 +23,19 @@ from jaxdl.runs.folder import (
 
 # Told of each thing done, in a line.
 Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonSettings:
+    """What every comparison lets one set: where it goes, and how it is told."""
+
+    workdir: str = option("", "run folder; empty: checkpoints/...")
+    json: bool = option(False, "print JSON alone; progress goes to stderr")
+    traceback: bool = option(False, "show the traceback of an error")
+
+
 # A repeated comparison is a new one, in a folder of its own.
-NOT_KEPT = ("workdir", "json", "traceback")
+NOT_KEPT = tuple(field.name for field in dataclasses.fields(ComparisonSettings))
 
 
 class Found(Protocol):
@@ -86,12 +98,16 @@ def load(settings: Any) -> data_room.Dataset:
     return data
 
 
-def run(name: str, settings: Any, build: Callable[[], Callable[[Say], Found]]) -> int:
+def run(
+    name: str,
+    settings: ComparisonSettings,
+    build: Callable[[], Callable[[Say], Found]],
+) -> int:
     """Compare, print the tables, leave a folder with all of it; the exit code.
 
     Args:
       name: of the experiment.
-      settings: a dataclass with ``workdir`` and ``json``.
+      settings: what was asked for.
       build: what takes time and writes nothing, once the settings are known to be
         sound.
 
@@ -132,7 +148,7 @@ def run(name: str, settings: Any, build: Callable[[], Callable[[Say], Found]]) -
     return 0
 
 
-def _describe(name: str, folder: RunFolder, settings: Any) -> None:
+def _describe(name: str, folder: RunFolder, settings: ComparisonSettings) -> None:
     """Write what is compared, before the first step."""
     about = environment.environment()
     write_json(folder.environment, {"experiment": name, **about})

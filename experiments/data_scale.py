@@ -1,32 +1,34 @@
 """Classical models against an MLP and a CNN, as the training data grow.
 
 Without flags: handwritten digits, 25 to 800 of them, each size drawn five times. What
-the draws agree and differ in tells bias from variance.
+the draws agree and differ in tells bias from variance. One of the classical models
+sees features made by hand: directions of edges.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from experiments import comparing, flags, stacks
 from experiments.flags import option
+from jaxdl import analysis, models
 from jaxdl import data as data_room
-from jaxdl import models, parallel
 from jaxdl import optimizers as recipes
-from jaxdl.batch import context
-from jaxdl.models.apply import forward
 from jaxdl.runs import comparison
 from jaxdl.runs.families import Network
 from jaxdl.runs.folder import RunFolder
 
 NAME = "data_scale"
 NETWORKS = ("mlp", "cnn")
-CLASSICAL = ("logistic regression", "nearest neighbours", "SVM", "random forest")
+HAND = "oriented gradients, linear"
+CLASSICAL = (
+    *("logistic regression", HAND, "nearest neighbours", "SVM", "random forest"),
+)
 CAPTIONS = {
     "errors.png": "Test error by training examples: the mean over the draws, between "
     "least and most.",
@@ -36,7 +38,7 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``data_scale`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -47,9 +49,6 @@ class Settings:
     batch_size: int = option(25, "examples a step")
     learning_rate: float = option(2e-3, "of Adam")
     split_seed: int = option(0, "seed of the splits, and of what is drawn")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 def bias_and_variance(
@@ -219,13 +218,15 @@ def _drawn(settings: Settings, data: data_room.Dataset, size: int) -> list[Any]:
 
 
 def _classical() -> dict[str, Any]:
-    """Scikit-learn's models, at its own settings but for the nearest neighbours."""
+    """Scikit-learn's models, at its own settings but for the nearest neighbours; one
+    sees features made by hand in place of pixels."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.svm import SVC
 
     made = (
+        LogisticRegression(max_iter=2000),
         LogisticRegression(max_iter=2000),
         KNeighborsClassifier(3),
         SVC(),
@@ -234,11 +235,32 @@ def _classical() -> dict[str, Any]:
     return dict(zip(CLASSICAL, made, strict=True))
 
 
-def _pixels(data: data_room.Dataset, source: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Prepared inputs, flat, and targets of a source."""
+class Features(NamedTuple):
+    """What classical models see of a source.
+
+    Attributes:
+      pixels: [examples, pixels], prepared.
+      by_hand: [examples, features], histograms of oriented gradients.
+      targets: [examples], classes.
+    """
+
+    pixels: np.ndarray
+    by_hand: np.ndarray
+    targets: np.ndarray
+
+    def of(self, name: str) -> np.ndarray:
+        """The features that the model of that name sees."""
+        return self.by_hand if name == HAND else self.pixels
+
+
+def _features(data: data_room.Dataset, source: Any) -> Features:
     examples = source.fetch(np.arange(source.size))
-    inputs = np.asarray(data.preprocess.apply(examples["inputs"]))
-    return inputs.reshape(len(inputs), -1), np.asarray(examples["targets"])
+    inputs = data.preprocess.apply(examples["inputs"])
+    # Four cells a side, or cells of seven pixels: about the width of two strokes.
+    cell = max(1, min(7, min(data.input_shape[:2]) // 4))
+    by_hand = jax.jit(partial(analysis.oriented_gradients, cell=cell))(inputs)
+    pixels = np.asarray(inputs).reshape(source.size, -1)
+    return Features(pixels, np.asarray(by_hand), np.asarray(examples["targets"]))
 
 
 def _network(settings: Settings, data: data_room.Dataset, name: str) -> Network:
@@ -251,24 +273,6 @@ def _network(settings: Settings, data: data_room.Dataset, name: str) -> Network:
     return stacks.network(data, module, recipes.make("adam"), numbers)
 
 
-def _predictions(
-    data: data_room.Dataset, network: Network, states: Any, inputs: Any
-) -> np.ndarray:
-    """Classes [members, examples] that networks give for stored inputs."""
-    apply = forward(network.module)
-
-    def predict(state: Any, batch: Any) -> jax.Array:
-        prepared = data.preprocess.apply(batch["inputs"])
-        about = context(batch, state.hyper, False)
-        logits, _ = apply(state.params, state.model_state, prepared, about, None)
-        return logits.argmax(axis=-1)
-
-    batch = {"inputs": inputs, "mask": np.ones(len(inputs), np.float32)}
-    one = jax.tree.map(lambda leaf: leaf[0], states)
-    over = parallel.over_members(predict, one, batch)
-    return np.asarray(jax.jit(over(predict, shared=True))(states, batch))
-
-
 def compare(
     settings: Settings,
     data: data_room.Dataset,
@@ -276,28 +280,31 @@ def compare(
     say: Callable[[str], None] = print,
 ) -> Found:
     """Train all of them at every size; what they make of the test part."""
-    pixels, targets = _pixels(data, data.test)
+    test = _features(data, data.test)
     images = data.test.fetch(np.arange(data.test.size))["inputs"]
     found: dict[str, list[np.ndarray]] = {name: [] for name in (*CLASSICAL, *NETWORKS)}
     seconds = dict.fromkeys(found, 0.0)
+    networks = {name: _network(settings, data, name) for name in NETWORKS}
     for size in sizes:
         sources = _drawn(settings, data, size)
-        parts = [_pixels(data, source) for source in sources]
+        parts = [_features(data, source) for source in sources]
         for name, model in _classical().items():
             began = time.perf_counter()
-            rows = [model.fit(*part).predict(pixels) for part in parts]
+            rows = [
+                model.fit(part.of(name), part.targets).predict(test.of(name))
+                for part in parts
+            ]
             found[name].append(np.stack(rows))
             seconds[name] += time.perf_counter() - began
-        for name in NETWORKS:
-            net = _network(settings, data, name)
+        for name, net in networks.items():
             length = stacks.Length(settings.steps, settings.batch_size, checks=1)
             states = stacks.seeds(net, settings.draws)
             course = stacks.train_stack(data, net, states, length, sources)
-            found[name].append(_predictions(data, net, course.states, images))
+            found[name].append(stacks.predictions(data, net, course.states, images))
             seconds[name] += course.seconds
         say(f"{size} examples: {sum(seconds.values()):.0f} s so far")
     predictions = {name: np.stack(rows) for name, rows in found.items()}
-    return Found(settings, data.name, sizes, targets, predictions, seconds)
+    return Found(settings, data.name, sizes, test.targets, predictions, seconds)
 
 
 def main(settings: Settings) -> int:

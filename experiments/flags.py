@@ -98,6 +98,9 @@ class TrainingSettings:
         "restore no checkpoint but one with the hashes of its manifest",
         same_run=True,
     )
+    other_code: bool = option(
+        False, "go on with a run of other code or library versions", same_run=True
+    )
     dry_run: bool = option(False, "build, one step, one check; no run", same_run=True)
     profile: bool = option(False, "leave a trace of some steps", same_run=True)
     traceback: bool = option(False, "show the traceback of an error", same_run=True)
@@ -125,33 +128,58 @@ def run(
     flag, path, file or value ends in one line and exit code 2; an error
     of the machine in one line and 1; ``--traceback`` shows where it came from.
     """
-    fields: Any = settings_class
-    defaults = [field.name for field in dataclasses.fields(fields)]
     if any(a in ("--helpshort", "-helpshort", "--help", "-help") for a in sys.argv[1:]):
         print(help_text(name, settings_class, doc))
         sys.exit(0)
-    values = _define(settings_class)
+    asked: list[S] = []
 
     def parse(argv: Sequence[str]) -> list[str]:
         try:
-            rest = values(list(argv))
-        except (flags.Error, OSError) as error:  # OSError: a flagfile that is not there
+            asked.append(read(settings_class, argv, files))
+        # OSError: a flagfile that is not there; ValueError: one that is no text.
+        except (flags.Error, OSError, ValueError) as error:
             _fail(name, error, 2)
-        if len(rest) > 1 and not files:
-            _fail(name, f"unexpected argument {rest[1]!r}: flags begin with --.", 2)
-        return rest
+        return list(argv[:1])
 
-    def call(rest: Sequence[str]) -> None:
+    def call(_: Sequence[str]) -> None:
         logging.set_verbosity(logging.WARNING)
         logging.get_absl_handler().addFilter(_on_one_line)
-        given: dict[str, Any] = {key: values[key].value for key in defaults}
-        given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
-        if files:
-            given[files] += tuple(rest[1:])
-        settings = settings_class(**given)
-        sys.exit(_guarded(name, main, settings))
+        code = _guarded(name, main, asked[0])
+        if hosts.count() == 1:
+            hosts.leave(code)
+        sys.exit(code)  # several processes take leave of one another
 
     app.run(call, flags_parser=parse)
+
+
+def read(
+    settings_class: type[S],
+    argv: Sequence[str],
+    files: str = "",
+    values: flags.FlagValues = flags.FLAGS,
+) -> S:
+    """The settings that a command line says.
+
+    Args:
+      settings_class: of what experiment.
+      argv: the command line, its program's name first.
+      files: the field that also takes what follows without a flag.
+      values: where the flags are defined.
+
+    Raises:
+      flags.Error, OSError, ValueError: a flag, a value or a flagfile that is none.
+    """
+    _define(settings_class, values)
+    rest = values(list(argv))[1:]
+    if rest and not files:
+        raise flags.Error(f"unexpected argument {rest[0]!r}: flags begin with --.")
+    fields: Any = settings_class
+    names = [field.name for field in dataclasses.fields(fields)]
+    given: dict[str, Any] = {name: values[name].value for name in names}
+    given |= {k: tuple(v) for k, v in given.items() if isinstance(v, list)}
+    if files:
+        given[files] += tuple(rest)
+    return settings_class(**given)
 
 
 def _guarded(name: str, main: Callable[[S], int | None], settings: S) -> int:
@@ -172,7 +200,7 @@ def _guarded(name: str, main: Callable[[S], int | None], settings: S) -> int:
         return hosts.leave(1)
 
 
-def _define(settings_class: type) -> flags.FlagValues:
+def _define(settings_class: type, values: flags.FlagValues) -> None:
     define: dict[type, Callable[..., Any]] = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
@@ -181,11 +209,10 @@ def _define(settings_class: type) -> flags.FlagValues:
         tuple: flags.DEFINE_multi_string,
     }
     for field in dataclasses.fields(settings_class):
-        if field.name not in flags.FLAGS:
+        if field.name not in values:
             define[type(field.default)](
-                field.name, field.default, field.metadata["help"]
+                field.name, field.default, field.metadata["help"], flag_values=values
             )
-    return flags.FLAGS
 
 
 def _on_one_line(record: Any) -> bool:
@@ -195,9 +222,14 @@ def _on_one_line(record: Any) -> bool:
 
 
 def _fail(name: str, error: object, code: int) -> Any:
-    # A line may quote what a file holds: nothing of it shall steer the terminal.
-    print(f"{name}: {printable(hosts.explain(error), 2_000)}", file=sys.stderr)
+    print(told(name, error), file=sys.stderr)
     hosts.leave(code)
+
+
+def told(name: str, error: object) -> str:
+    """The line that an experiment ends with for an error."""
+    # It may quote what a file holds: nothing of it shall steer the terminal.
+    return f"{name}: {printable(hosts.explain(error), 2_000)}"
 
 
 def help_text(name: str, settings_class: type, doc: str) -> str:

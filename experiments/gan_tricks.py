@@ -47,7 +47,7 @@ SHOWN = 12  # samples of each variant, in the picture
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``gan_tricks`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -62,9 +62,6 @@ class Settings:
     channels: int = option(16, "feature maps at full size, doubled at each halving")
     seeds: int = option(3, "networks of each kind, from seeds 0, 1, ...")
     split_seed: int = option(0, "seed of the splits")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 def variants(effect: str) -> dict[str, dict[str, Any]]:

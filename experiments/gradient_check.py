@@ -40,16 +40,13 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``gradient_check`` lets one set."""
 
     hidden: int = option(20, "hidden units of the two-layer network")
     filters: int = option(4, "of the convolution")
     batch_size: int = option(3, "digits in the batch")
     seed: int = option(0, "of parameters and digits")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

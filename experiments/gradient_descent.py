@@ -40,16 +40,13 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``gradient_descent`` lets one set."""
 
     optimizers: str = option("all", "names separated by commas, or all")
     steps: int = option(30, "steps in the valley")
     learning_rate: float = option(0.0, "of all optimizers; 0: one that suits each")
     noisy_runs: int = option(500, "descents out of a local minimum, with noise")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -42,7 +42,7 @@ INITIALIZERS = "zeros,normal:0.01,normal,xavier,he"
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``initialization`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -58,9 +58,6 @@ class Settings:
     batch_size: int = option(128, "examples a step")
     seeds: int = option(3, "networks from each initializer")
     seed: int = option(0, "of the histograms")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

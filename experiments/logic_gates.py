@@ -41,7 +41,7 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``logic_gates`` lets one set."""
 
     epochs: int = option(100, "passes of the perceptron's learning rule")
@@ -50,9 +50,6 @@ class Settings:
     steps: int = option(2000, "steps of gradient descent")
     learning_rate: float = option(0.5, "its learning rate")
     seeds: int = option(20, "networks of each kind, from seeds 0, 1, ...")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,7 +40,7 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``optimizers`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -55,9 +55,6 @@ class Settings:
     batch_size: int = option(128, "examples a step")
     seeds: int = option(2, "initial values 0, 1, ... of each")
     split_seed: int = option(0, "seed of the splits")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

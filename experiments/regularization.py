@@ -37,7 +37,7 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``regularization`` lets one set."""
 
     dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
@@ -54,9 +54,6 @@ class Settings:
     scale_epochs: int = option(20, "passes at each scale of initial weights; 0: none")
     seeds: int = option(3, "initial values 0, 1, ... of each")
     split_seed: int = option(0, "seed of the splits")
-    workdir: str = option("", "run folder; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

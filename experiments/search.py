@@ -56,6 +56,9 @@ class Settings:
     search_seed: int = option(0, "seed of what is drawn")
     workdir: str = option("", "run folder; empty: checkpoints/...", same_run=True)
     resume: str = option("auto", "auto, never or must", same_run=True)
+    other_code: bool = option(
+        False, "go on with a search of other code or library versions", same_run=True
+    )
     traceback: bool = option(False, "show the traceback of an error", same_run=True)
 
 
@@ -260,7 +263,9 @@ def main(settings: Settings) -> int:
     runs.prepare()
     path = Path(settings.workdir or default_workdir(NAME))
     identity = flags.identity(settings)
-    standing = resume.decide(path, settings.resume, NAME, identity, {})
+    standing = resume.decide(
+        path, settings.resume, NAME, identity, {}, settings.other_code
+    )
     if standing == "finished":
         print(f"{path} holds this search, finished: give another --workdir.")
         return 0

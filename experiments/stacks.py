@@ -13,6 +13,7 @@ import numpy as np
 from experiments.image_classification import prepare_images
 from jaxdl import data as data_room
 from jaxdl import models, objectives, parallel, train
+from jaxdl.batch import context
 from jaxdl.models.apply import forward
 from jaxdl.runs.families import Network
 from jaxdl.train import population
@@ -89,8 +90,7 @@ def network(
     """
 
     def state(seed: Any) -> train.State:
-        example = jnp.zeros((1, *data.input_shape))
-        params, model_state = models.init(module, jax.random.key(seed), example)
+        params, model_state = _initial(module, data.input_shape, seed)
         return train.create_state(
             params, optimizer, model_state, hyper=numbers, seed=seed
         )
@@ -104,9 +104,17 @@ def network(
     return Network(module, objective, step, state)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def _initial(module: Any, shape: tuple[int, ...], seed: Any) -> Any:
+    """Parameters and model state: one program for all optimizers of a module."""
+    return models.init(module, jax.random.key(seed), jnp.zeros((1, *shape)))
+
+
 def seeds(network: Network, count: int) -> Any:
     """The stack of its states of seeds 0, 1, ..."""
-    return jax.jit(jax.vmap(network.create))(jnp.arange(count))
+    # Not jitted as a whole: what draws the weights takes longest to compile, and is
+    # compiled once (above) for every network of the module.
+    return jax.vmap(network.create)(jnp.arange(count))
 
 
 def with_numbers(states: Any, rows: Sequence[Mapping[str, float]]) -> Any:
@@ -159,10 +167,9 @@ def train_stack(
     measure = jax.jit(over(train.make_evaluation(network.objective), shared=True))
     parts = {"train": _some(data.train), "validation": data.validation}
     every = max(1, length.steps // length.checks)
-    members = [population.member(states, i) for i in range(_size(states))]
     with feed:
         fitted = train.fit(
-            population.stack(members),
+            _all_running(states),
             step,
             feed,
             steps=length.steps,
@@ -181,6 +188,33 @@ def train_stack(
         for one in (fitted.state, fitted.best)
     )
     return _course(rows, last, best, fitted.state.states, seconds)
+
+
+def predictions(
+    data: data_room.Dataset, network: Network, states: Any, inputs: Any
+) -> np.ndarray:
+    """Classes [members, examples] that a stack gives for stored inputs."""
+    apply = forward(network.module)
+
+    def predict(state: Any, batch: Any) -> jax.Array:
+        prepared = data.preprocess.apply(batch["inputs"])
+        about = context(batch, state.hyper, False)
+        logits, _ = apply(state.params, state.model_state, prepared, about, None)
+        return logits.argmax(axis=-1)
+
+    batch = {"inputs": inputs, "mask": np.ones(len(inputs), np.float32)}
+    over = parallel.over_members(predict, population.member(states, 0), batch)
+    return np.asarray(jax.jit(over(predict, shared=True))(states, batch))
+
+
+def _all_running(states: Any) -> population.Population:
+    # Copied, because a step gives its state's memory away.
+    count = _size(states)
+    return population.Population(
+        states=jax.tree.map(jnp.copy, states),
+        running=jnp.ones((count,), bool),
+        failed=jnp.zeros((count,), bool),
+    )
 
 
 def _size(states: Any) -> int:
@@ -207,8 +241,8 @@ def _measured(measure: Any, states: Any, parts: Mapping[str, Any]) -> dict[str, 
     """Metrics by part; those of validation also by themselves, to be judged by."""
     found: dict[str, Any] = {}
     for name, source in parts.items():
-        size = min(EVALUATION_BATCH, source.size)
-        batches = data_room.evaluation_feed(source, size)
+        # Small parts are padded: all of them are measured by one compiled program.
+        batches = data_room.evaluation_feed(source, EVALUATION_BATCH)
         found[name] = train.evaluate(measure, states, batches)
     return {**found.get("validation", {}), **found}
 

@@ -36,7 +36,7 @@ DECAY = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(comparing.ComparisonSettings):
     """What ``visualize`` lets one set."""
 
     run: str = option("", "folder of a run of image_classification; empty: train one")
@@ -44,8 +44,6 @@ class Settings:
     layer: str = option("", "layer of Grad-CAM; empty: the last with several pixels")
     ascent_steps: int = option(150, "towards the most exciting images")
     workdir: str = option("", "folder to write to; empty: checkpoints/...")
-    json: bool = option(False, "print JSON alone; progress goes to stderr")
-    traceback: bool = option(False, "show the traceback of an error")
 
 
 @dataclasses.dataclass(frozen=True)

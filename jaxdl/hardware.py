@@ -22,3 +22,14 @@ def memory_bytes() -> int | None:
     except (OSError, ValueError):
         return total
     return min(total, limit)
+
+
+def require_memory(what: str, needed: int, advice: str) -> None:
+    """Raise ValueError, in a line with the advice, where something needs more bytes
+    than there are: the system would kill the process in place of an error."""
+    there = memory_bytes()
+    if there is not None and needed > there:
+        raise ValueError(
+            f"{what} takes {needed / 2**30:,.1f} GiB, and this machine has "
+            f"{there / 2**30:,.1f}: {advice}."
+        )

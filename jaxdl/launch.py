@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from jaxdl.hardware import cpu_count, memory_bytes
@@ -162,8 +163,22 @@ def _passing_on(number: int, process: "subprocess.Popen[bytes]") -> Any:
 _WRITING = threading.Lock()
 
 
+# How JAX begins what it prints of the end of a process that misses another; a stack
+# of its C++ follows.
+_ABORT = b"Terminating process because the JAX distributed service detected fatal"
+_ALONE = (
+    b"another process of this run is silent or gone, and so JAX ends this one; started "
+    b"again, all with the same command, they go on from the newest checkpoint\n"
+)
+
+
 def _copy(number: int, source: IO[bytes], sink: IO[bytes]) -> None:
+    ended = False
     for line in source:
+        if ended:
+            continue  # read all the same: a full pipe would hold the process up
+        if ended := _ABORT in line:
+            line = _ALONE
         with _WRITING, contextlib.suppress(BrokenPipeError):
             sink.write(
                 b"[%d] %s" % (number, line if line[-1:] == b"\n" else line + b"\n")
@@ -201,7 +216,7 @@ def _wait(
         if failed and not first:
             number, code = failed[0]
             first = code if code > 0 else 128 - code
-            fate = f"process {number} {_fate(code)}"
+            fate = f"process {number} {_fate(code)}{_silent(started)}"
             # Asked to stop, all agree on a step, save and end by themselves.
             deadline = time.monotonic() + (GRACE_SECONDS if forwarded else 1.0)
         if None not in codes:
@@ -210,6 +225,17 @@ def _wait(
         if time.monotonic() > deadline:
             return first, f"{fate}; the others were ended too."
         time.sleep(0.05)
+
+
+def _silent(started: "list[subprocess.Popen[bytes]]") -> str:
+    """Which processes are stopped: the others end for want of a sign of their life."""
+    stopped = []
+    for number, process in enumerate(started):
+        with contextlib.suppress(OSError):
+            about = Path(f"/proc/{process.pid}/stat").read_text()
+            if about.rpartition(")")[2].split()[0] in ("T", "t"):
+                stopped.append(f"process {number}")
+    return f" while {' and '.join(stopped)} did not run (SIGSTOP)" if stopped else ""
 
 
 def _fate(code: int) -> str:

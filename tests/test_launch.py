@@ -61,6 +61,20 @@ def test_when_one_fails_all_end(end, code, fate):
     assert err == [f"jaxdl.launch: process 1 {fate}; the others were ended too."]
 
 
+def test_what_jax_aborts_with_is_one_line():
+    code, _, err = run(
+        ME + "if me == 1:\n"
+        f"    print('F9 {launch._ABORT.decode()} errors.', file=sys.stderr)\n"
+        "    print('***\\n    @ 0x7f', file=sys.stderr, flush=True)\n"
+        "    os.kill(os.getpid(), 6)\n"
+        "time.sleep(60)"
+    )
+    assert code == 134
+    alone, end = err
+    assert alone == f"[1] {launch._ALONE.decode().strip()}"
+    assert end.startswith("jaxdl.launch: process 1 was killed by SIGABRT; ")
+
+
 def test_an_error_that_all_have_is_not_said_again():
     assert run(ME + "sys.exit(2)") == (2, [], [])
 

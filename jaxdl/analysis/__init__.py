@@ -15,6 +15,7 @@ from jaxdl.analysis.activity import (
     share_at_ends,
     weight_layers,
 )
+from jaxdl.analysis.agreement import Agreement, agreement, purity
 from jaxdl.analysis.components import (
     PCA,
     Clusters,
@@ -22,7 +23,6 @@ from jaxdl.analysis.components import (
     k_means,
     lloyd,
     pca,
-    purity,
 )
 from jaxdl.analysis.descent import bowl, descend, gradient_field, valley
 from jaxdl.analysis.features import (
@@ -52,6 +52,7 @@ from jaxdl.analysis.gradients import (
     numeric_derivative,
     numeric_gradient,
 )
+from jaxdl.analysis.hand_features import oriented_gradients
 from jaxdl.analysis.looking import (
     Excited,
     convolutions,
@@ -75,6 +76,7 @@ from jaxdl.metrics import average_precision, roc_auc
 __all__ = [
     "ADVICE",
     "Activity",
+    "Agreement",
     "Boundary",
     "Categories",
     "Clusters",
@@ -92,6 +94,7 @@ __all__ = [
     "Slope",
     "Standardiser",
     "activation_statistics",
+    "agreement",
     "average_precision",
     "bowl",
     "check_model",
@@ -119,6 +122,7 @@ __all__ = [
     "numeric_derivative",
     "numeric_gradient",
     "one_hot",
+    "oriented_gradients",
     "pca",
     "purity",
     "receptive_field",

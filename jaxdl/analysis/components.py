@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Float, Int, Key
 
 Table = Float[Array, "examples features"]
 
@@ -188,13 +188,3 @@ def _spread_out(x: Table, clusters: int, key: Key[Array, ""]) -> Array:
         return centres.at[number].set(chosen), nearest
 
     return jax.lax.fori_loop(1, clusters, add, (centres, nearest))[0]
-
-
-def purity(labels: Num[Any, " examples"], classes: Num[Any, " examples"]) -> float:
-    """The share of examples whose class is the commonest of their cluster."""
-    labels, classes = np.asarray(labels), np.asarray(classes)
-    commonest = [
-        np.unique(classes[labels == cluster], return_counts=True)[1].max()
-        for cluster in np.unique(labels)
-    ]
-    return float(np.sum(commonest) / len(labels))

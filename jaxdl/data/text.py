@@ -9,6 +9,7 @@ from jaxdl.data import text_sets, vocabulary
 from jaxdl.data.dataset import MEMORY_BUDGET, Dataset, parts_of, warn_of_repeats
 from jaxdl.data.source import Source, Stored, in_memory
 from jaxdl.data.vocabulary import Vocabulary
+from jaxdl.hardware import require_memory
 
 # What a label may be: yes or no, one class of many, any number of classes.
 KINDS = ("binary", "multiclass", "multilabel")
@@ -125,6 +126,9 @@ def encoded(
 ) -> Source:
     """A source of texts as one of tokens."""
     texts, targets = _whole(source)
+    # Rows first, then the array of them: int32 twice.
+    needed = 2 * 4 * known.length * len(texts)
+    require_memory(f"--length={known.length} of texts", needed, "give a lower one")
     return in_memory(known.encode(texts), targets, memory_budget)
 
 

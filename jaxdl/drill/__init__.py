@@ -8,7 +8,7 @@ processes of their own, in a scratch folder.
 from jaxdl.drill.damage import flip
 from jaxdl.drill.disks import disk, limit, readonly, vanish
 from jaxdl.drill.equal import differences
-from jaxdl.drill.processes import kill, term
+from jaxdl.drill.processes import hang, kill, term
 from jaxdl.drill.running import Drill, Tally, prepare
 from jaxdl.drill.saves import saves
 
@@ -16,6 +16,7 @@ from jaxdl.drill.saves import saves
 FAULTS = {
     "kill": kill,
     "term": term,
+    "hang": hang,
     "flip": flip,
     "disk": disk,
     "limit": limit,

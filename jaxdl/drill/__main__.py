@@ -7,7 +7,8 @@
 First one run is left alone. After each fault the command is run to its end, which must
 equal that run: every bit of parameters, optimizer and early stopping, the metrics file,
 the best step. Give a command whose training takes some seconds and saves often; of
-several processes (python -m jaxdl.launch ... -- COMMAND) one is killed. Only on Linux.
+several processes (python -m jaxdl.launch ... -- COMMAND) one is killed, or hangs. Only
+on Linux.
 The exit code is 0 where nothing was lost, 1 where something was, 2 for a wrong command.
 """
 

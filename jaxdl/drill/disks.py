@@ -69,8 +69,7 @@ def readonly(drill: Drill, draw: random.Random, count: int) -> Tally:
 
     def fault(folder: Path) -> Callable[[], None]:
         if _may_mount(folder.parent):
-            _call("mount", "--bind", folder, folder)
-            _call("mount", "-o", "remount,bind,ro", folder)
+            _mount_read_only(folder)
             return lambda: _call("umount", "-l", folder)
         places = [folder, *(p for p in folder.rglob("*") if p.is_dir())]
         for place in places:
@@ -161,6 +160,21 @@ def _may_mount(scratch: Path) -> bool:
         return False
     finally:
         probe.rmdir()
+
+
+def _mount_read_only(folder: Path, tries: int = 200) -> None:
+    """The folder over itself, read-only. A file that is opened to be written between
+    mounting and forbidding makes that fail: then again."""
+    for attempt in range(tries):
+        try:
+            _call("mount", "-o", "bind,ro", folder, folder)
+            return
+        except OSError:
+            with suppress(OSError):
+                _call("umount", "-l", folder)
+            if attempt == tries - 1:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

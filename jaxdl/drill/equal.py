@@ -19,18 +19,30 @@ def differences(folder: Path, other: Path) -> list[str]:
 
     Compared are the checkpoints (parameters, optimizer, moving averages, random keys,
     early stopping, which is best, sums of metrics) bit by bit, the metrics file and
-    the samples byte by byte, and the outcome.
+    the samples byte by byte, and the outcome; of seeds or folds, each member's too.
     """
     one, two = RunFolder(folder), RunFolder(other)
     found = []
-    if one.metrics.read_bytes() != two.metrics.read_bytes():
+    if _bytes(one.metrics) != _bytes(two.metrics):
         found.append("metrics.jsonl")
     found += _different_states(one.states, two.states)
     ours, theirs = _samples(one), _samples(two)
     found += [f"samples/{n}" for n in {*ours, *theirs} if ours.get(n) != theirs.get(n)]
     ends = read_json(one.summary), read_json(two.summary)
     found += [f"summary {n}" for n in _OUTCOME if ends[0].get(n) != ends[1].get(n)]
+    for name in sorted(_members(one) | _members(two)):
+        member = differences(one.members / name, two.members / name)
+        found += [f"members/{name}: {line}" for line in member]
     return found
+
+
+def _bytes(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _members(folder: RunFolder) -> set[str]:
+    found = folder.members.iterdir() if folder.members.is_dir() else ()
+    return {path.name for path in found if RunFolder(path).holds_run()}
 
 
 def _different_states(folder: Path, other: Path) -> list[str]:

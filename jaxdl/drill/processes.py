@@ -60,6 +60,38 @@ def _saving(states: Path) -> bool:
     return False
 
 
+def hang(drill: Drill, draw: random.Random, count: int) -> Tally:
+    """SIGSTOP of one of several processes while they train: the others must end by
+    themselves, not with exit code 0, and say which one it was; started again, the run
+    must equal the whole. Give the command a small ``--heartbeat``."""
+    tally = Tally("hang")
+    for _ in range(count):
+        folder = drill.fresh("hang")
+        running = drill.begin(folder)
+        if not running.until_training():
+            raise ValueError("the command is over before it can hang: give more steps.")
+        time.sleep(draw.uniform(0.0, 0.7))
+        victims = running.processes()
+        if len(victims) < 2:
+            running.process.kill()
+            running.wait()
+            raise ValueError(
+                "a process that hangs is missed by others only: give a command of "
+                "several, python -m jaxdl.launch --processes=2 -- COMMAND."
+            )
+        which, began = draw.randrange(len(victims)), time.monotonic()
+        os.kill(victims[which], signal.SIGSTOP)
+        code = running.wait()
+        wrong = [f"exit code {code} with a process that hung"] if code <= 0 else []
+        if f"process {which} did not run" not in running.last_line():
+            wrong.append(f"process {which} hung, and it said: {running.last_line()}")
+        wrong += drill.end(folder)
+        seconds = time.monotonic() - began
+        drill.say(f"hang: ended and repeated in {seconds:.0f} s, {wrong or 'equal'}")
+        tally.count(wrong)
+    return tally
+
+
 def term(drill: Drill, draw: random.Random, count: int) -> Tally:
     """SIGTERM at random moments while training: exit code 143, the very step reached
     is on disk, nothing but words on stderr, and the same end as the whole run's."""

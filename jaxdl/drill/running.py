@@ -153,15 +153,17 @@ class Running:
 
     def until_training(self) -> bool:
         """Wait until the metrics grow; false where the command ends before."""
-        path = self.folder / "metrics.jsonl"
         # Resuming cuts the file: what counts is that it was written to.
-        before = _written(path)
-        return self.until(lambda: _written(path) not in (before, (0, 0)))
+        before = _written(self.folder)
+        return self.until(lambda: _written(self.folder) not in (before, (0, 0)))
 
 
-def _written(path: Path) -> tuple[int, int]:
+def _written(folder: Path) -> tuple[int, int]:
+    """Size and time of the run's metrics, or those of a member of several."""
+    for path in sorted(folder.glob("members/*/metrics.jsonl"))[:1]:
+        folder = path.parent
     try:
-        about = path.stat()
+        about = (folder / "metrics.jsonl").stat()
     except OSError:
         return 0, 0
     return about.st_size, about.st_mtime_ns
@@ -183,7 +185,7 @@ def prepare(
     began = time.monotonic()
     done = drill.begin(drill.whole)
     code = done.wait()
-    if code != 0 or not (drill.whole / "metrics.jsonl").is_file():
+    if code != 0 or _written(drill.whole) == (0, 0):
         raise ValueError(
             f"the command ends with exit code {code} undisturbed: {done.last_line()}"
         )

@@ -12,6 +12,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jaxdl import kernels
 from jaxdl.layers.windows import Padding, per_axis, window_pads, window_slices
 
 SPATIAL_AXES = {1: "W", 2: "HW", 3: "DHW"}
@@ -89,8 +90,41 @@ def _shifted(x: Images, kernel: Kernel, geometry: Geometry) -> Maps:
     return reduce(jnp.add, products)
 
 
+def _compiled(x: Images, kernel: Kernel, geometry: Geometry) -> Maps:
+    """One call of ``jaxdl.kernels``, which knows its own derivatives."""
+    if x.ndim == 3:  # one axis: an image of one line
+        flat = Geometry((1, *geometry.strides), ((0, 0), *geometry.pads), (1, 1), 1)
+        return _compiled(x[:, None], kernel[None], flat)[:, 0]
+    (top, _), (left, _) = geometry.pads
+    height, width = (
+        (x.shape[1 + axis] + sum(geometry.pads[axis]) - kernel.shape[axis])
+        // geometry.strides[axis]
+        + 1
+        for axis in range(2)
+    )
+    stride_y, stride_x = geometry.strides
+    window = kernels.Window(stride_y, stride_x, top, left)
+    return kernels.convolve(x, kernel, window, (height, width))
+
+
+def compilable(x: Images, geometry: Geometry) -> bool:
+    """Whether a compiled kernel is there for such a convolution."""
+    return (
+        x.ndim in (3, 4)
+        and geometry.groups == 1
+        and set(geometry.dilation) == {1}
+        and min(map(min, geometry.pads)) >= 0
+        and kernels.supports(x.dtype)
+    )
+
+
 Lowering = Callable[[Images, Kernel, Geometry], Maps]
-LOWERINGS: dict[str, Lowering] = {"xla": _xla, "im2col": _im2col, "shifted": _shifted}
+LOWERINGS: dict[str, Lowering] = {
+    "xla": _xla,
+    "im2col": _im2col,
+    "shifted": _shifted,
+    "compiled": _compiled,
+}
 
 
 class Choice(NamedTuple):
@@ -103,23 +137,20 @@ class Choice(NamedTuple):
 
 XLA = Choice()
 
-# What "auto" stands for: a fixed rule, never a timing. It is XLA everywhere, since
-# what wins alone need not win in a step. Measured on two CPU cores, the best of six
-# interleaved rounds, in ms with jax 0.10.1 | 0.12.0:
-#
-#   kernel gradient alone    xla          im2col       shifted
-#   128x28x28x1->30 k5       5.5 | 6.8    2.5 | 2.7    13  | 15
-#   64x32x32x3->16 k3        2.4 | 2.5    2.6 | 2.2    2.3 | 2.7
-#   64x32x32x16->16 k3       12  | 6.5    30  | 28     19  | 16
-#   128x14x14x32->64 k3      28  | 17     29  | 29     12  | 9.5
-#   64x8x8x64->64 k3         2.9 | 2.0    4.1 | 5.7    5.0 | 4.2
-#
-# Forward and input gradient are quickest by XLA from 16 input channels on. But the
-# whole step of simple_cnn with im2col for its first kernel gradient took 36 to 41
-# ms of processor time against 24 to 30 on 0.10.1 (27 to 37 against 26 to 31 on
-# 0.12), and of deep_cnn with shifted for those of 32 channels 204 against 165 (192
-# against 167): the expanded images travel through memory between the two passes.
-AUTO = XLA
+COMPILED = Choice(*["compiled"] * 3)
+
+
+def automatic(x: Images, geometry: Geometry) -> Choice:
+    """What "auto" stands for: a fixed rule of backend, type and shape, never a timing.
+
+    The compiled kernel where there is one, else the compiler's own convolution: what
+    wins alone need not win in a step. ``python -m experiments.lowerings`` measures all
+    of them on a machine. On jax 0.10.1 and 0.12 some kernel gradients alone were twice
+    as quick by im2col or shifted; yet the whole step of simple_cnn with im2col took 36
+    to 41 ms of processor time against 24 to 30, of deep_cnn with shifted 204 against
+    165: the expanded images travel through memory between the two passes.
+    """
+    return COMPILED if compilable(x, geometry) else XLA
 
 
 def convolve(
@@ -168,13 +199,14 @@ class Conv(nn.Module):
         (before, after) pair an axis.
       feature_group_count: groups of channels that do not see each other; the number
         of input channels makes the convolution depthwise.
-      lowering: "auto" (a fixed rule), "xla", "im2col", "shifted", or a ``Choice`` of
-        one each for value and gradients. Values agree to rounding, speeds don't.
+      lowering: "auto" (a fixed rule), "xla", "im2col", "shifted", "compiled" (by
+        ``jaxdl.kernels``), or a ``Choice`` of one each for value and gradients.
+        Values agree to rounding, speeds don't.
       dtype: of the computation; None infers it from input and parameters.
 
     Raises:
-      ValueError: an unknown lowering or padding, a window that doesn't fit, groups
-        that don't divide the channels.
+      ValueError: an unknown lowering or padding, a compiled one that isn't there, a
+        window that doesn't fit, groups that don't divide the channels.
     """
 
     features: int
@@ -206,12 +238,12 @@ class Conv(nn.Module):
             bias = self.param("bias", self.bias_init, bias_shape, self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         geometry = Geometry(strides, pads, dilation, groups)
-        y = convolve(x, kernel, geometry, self._choice())
+        y = convolve(x, kernel, geometry, self._choice(x, geometry))
         return y if bias is None else y + bias
 
-    def _choice(self) -> Choice:
+    def _choice(self, x: Images, geometry: Geometry) -> Choice:
         if self.lowering == "auto":
-            return AUTO
+            return automatic(x, geometry)
         names = (
             (self.lowering,) * 3 if isinstance(self.lowering, str) else self.lowering
         )
@@ -219,6 +251,12 @@ class Conv(nn.Module):
             if name not in LOWERINGS:
                 known = ", ".join(LOWERINGS)
                 raise ValueError(f"unknown lowering {name!r}: give auto, {known}")
+        if "compiled" in names and not compilable(x, geometry):
+            raise ValueError(
+                "lowering 'compiled' is for float32 and float64 on CPU, over one or "
+                "two axes, without dilation and groups, and once python -m "
+                "jaxdl.kernels has built it: give auto"
+            )
         return Choice(*names)
 
 

@@ -1,7 +1,7 @@
 """Recurrent layers over [batch, time, features]: simple RNN, LSTM and GRU."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +12,9 @@ from jaxtyping import Array, Bool, Float
 
 from jaxdl.batch import Context
 from jaxdl.layers.dropout import Dropout
+from jaxdl.layers.recurrence import Carry, Cell, Weights, recur
 
 Inputs = Float[Array, "batch time features"]
-Hidden = Float[Array, "batch hidden"]
-# What is handed from step to step: the hidden state first, then LSTM's memory cell.
-Carry = tuple[Hidden, ...]
-
-
-class Cell(NamedTuple):
-    """One step of a recurrent layer.
-
-    Attributes:
-      gates: how many blocks of hidden size the two products have.
-      states: how many arrays the carry holds.
-      step: (projected inputs, projected hidden state, carry) -> carry.
-    """
-
-    gates: int
-    states: int
-    step: Callable[[Array, Array, Carry], Carry]
 
 
 def _rnn(x: Array, recurrent: Array, carry: Carry) -> Carry:
@@ -56,7 +40,11 @@ def _gru(x: Array, recurrent: Array, carry: Carry) -> Carry:
     return ((1.0 - update) * candidate + update * carry[0],)
 
 
-CELLS = {"rnn": Cell(1, 1, _rnn), "lstm": Cell(4, 2, _lstm), "gru": Cell(3, 1, _gru)}
+CELLS = {
+    "rnn": Cell(1, 1, True, _rnn),
+    "lstm": Cell(4, 2, True, _lstm),
+    "gru": Cell(3, 1, False, _gru),
+}
 
 
 class Recurrent(nn.Module):
@@ -115,29 +103,14 @@ class Recurrent(nn.Module):
         start = self.initial_carry(x.shape[0]) if carry is None else carry
         start = tuple(h.astype(jnp.promote_types(x.dtype, jnp.float32)) for h in start)
         ones = jnp.ones_like(start[0])
-        kept = Dropout(self.recurrent_dropout)(ones, context)
+        mask = Dropout(self.recurrent_dropout)(ones, context)
+        # Where nothing drops, dropout gives back what it was given.
+        kept = None if mask is ones else mask
         # Time leads from here on, so that every step is one piece of memory.
         projected = jnp.swapaxes(x, 0, 1) @ kernel + bias
         real = None if valid is None else jnp.swapaxes(valid, 0, 1)[..., None]
-
-        def step(carry: Carry, now: tuple[Array, Array | None]) -> tuple[Carry, Array]:
-            x, real = now
-            # Where nothing drops, dropout gives back what it was given.
-            hidden = carry[0] if kept is ones else carry[0] * kept
-            recurrent = hidden.astype(x.dtype) @ recurrent_kernel
-            if recurrent_bias is not None:
-                recurrent = recurrent + recurrent_bias
-            exact = carry[0].dtype
-            after = cell.step(x.astype(exact), recurrent.astype(exact), carry)
-            if real is None:
-                return after, after[0].astype(x.dtype)
-            output = jnp.where(real, after[0], 0.0).astype(x.dtype)
-            pairs = zip(after, carry, strict=True)
-            return tuple(jnp.where(real, new, old) for new, old in pairs), output
-
-        last, outputs = jax.lax.scan(
-            step, start, (projected, real), reverse=self.reverse
-        )
+        weights = Weights(recurrent_kernel, recurrent_bias, kept)
+        outputs, last = recur(cell, self.reverse, projected, weights, start, real)
         return jnp.swapaxes(outputs, 0, 1), last
 
     @nn.nowrap

@@ -10,7 +10,9 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jax import lax
 
+from jaxdl import kernels
 from jaxdl.layers.convolution import SPATIAL_AXES, Geometry, Images, Kernel, Maps
+from jaxdl.layers.convolution import compilable as _compilable
 from jaxdl.layers.convolution import convolve as _convolve
 from jaxdl.layers.windows import per_axis
 
@@ -55,9 +57,7 @@ def _backward(how: _Upsampling, saved: tuple, slope: Maps) -> tuple[Images, Kern
     x, kernel = saved
 
     def downsample(kernel: Kernel) -> Images:
-        space = tuple(range(kernel.ndim - 2))
-        turned = jnp.swapaxes(jnp.flip(kernel, space), -1, -2)
-        return _convolve(slope, turned, _adjoint(x, kernel, slope, how))
+        return _convolve(slope, _turned(kernel), _adjoint(x, kernel, slope.shape, how))
 
     x_slope, pull = jax.vjp(downsample, kernel)
     return x_slope, *pull(x)
@@ -66,7 +66,30 @@ def _backward(how: _Upsampling, saved: tuple, slope: Maps) -> tuple[Images, Kern
 _transposed.defvjp(_forward, _backward)
 
 
-def _adjoint(x: Images, kernel: Kernel, y: Maps, how: _Upsampling) -> Geometry:
+def _upsample(x: Images, kernel: Kernel, how: _Upsampling) -> Maps:
+    """By the compiled kernel where there is one: the transpose of a convolution."""
+    size = tuple(
+        (n - 1) * stride + 1 + before + after - k + 1
+        for n, stride, (before, after), k in zip(
+            x.shape[1:-1], how.strides, how.pads, kernel.shape[:-2], strict=True
+        )
+    )
+    shape = (x.shape[0], *size, kernel.shape[-1])
+    geometry = _adjoint(x, kernel, shape, how)
+    if x.ndim != 4 or not _compilable(x, geometry):
+        return _transposed(x, kernel, how)
+    window = kernels.Window(*geometry.strides, *(before for before, _ in geometry.pads))
+    return kernels.convolve_transposed(x, _turned(kernel), window, (size[0], size[1]))
+
+
+def _turned(kernel: Kernel) -> Kernel:
+    """The kernel of the convolution that takes outputs back to inputs."""
+    return jnp.swapaxes(jnp.flip(kernel, tuple(range(kernel.ndim - 2))), -1, -2)
+
+
+def _adjoint(
+    x: Images, kernel: Kernel, out_shape: tuple[int, ...], how: _Upsampling
+) -> Geometry:
     """How the strided convolution moves that takes outputs back to inputs."""
     pads = []
     for axis, (stride, (before, _)) in enumerate(
@@ -75,7 +98,7 @@ def _adjoint(x: Images, kernel: Kernel, y: Maps, how: _Upsampling) -> Geometry:
         extent = kernel.shape[axis]
         first = extent - 1 - before
         reach = stride * (x.shape[1 + axis] - 1) + extent
-        pads.append((first, max(0, reach - y.shape[1 + axis] - first)))
+        pads.append((first, max(0, reach - out_shape[1 + axis] - first)))
     ones = (1,) * len(how.strides)
     return Geometry(how.strides, tuple(pads), ones, groups=1)
 
@@ -153,5 +176,5 @@ class ConvTranspose(nn.Module):
             bias = self.param("bias", self.bias_init, bias_shape, self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         pads = [_pads(k, s, self.padding) for k, s in zip(window, strides, strict=True)]
-        y = _transposed(x, kernel, _Upsampling(strides, tuple(pads)))
+        y = _upsample(x, kernel, _Upsampling(strides, tuple(pads)))
         return y if bias is None else y + bias

@@ -6,7 +6,7 @@ JSON-able arguments are all that loading a run needs to make the module again.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -98,6 +98,9 @@ MODELS: dict[str, Constructor] = {
     **ADVERSARIAL_MODELS,
 }
 
+# Each layer is traced by itself: a program of more takes minutes before it begins.
+_DEEPEST = 1000
+
 
 def create(name: str, /, **arguments: Any) -> nn.Module:
     """The model of that name.
@@ -109,7 +112,8 @@ def create(name: str, /, **arguments: Any) -> nn.Module:
         has them) become tuples.
 
     Raises:
-      ValueError: an unknown name, or an argument that the model doesn't have.
+      ValueError: an unknown name, an argument that the model doesn't have, or more
+        layers than can be traced.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}: give one of {', '.join(MODELS)}")
@@ -129,9 +133,18 @@ def create(name: str, /, **arguments: Any) -> nn.Module:
                 f"model {name} has no option {key!r}: its options are "
                 + ", ".join(allowed)
             )
+    if (depth := _depth(given)) > _DEEPEST:
+        raise ValueError(f"a model of {depth} layers: give at most {_DEEPEST}")
     if "classes" in allowed and "classes" not in given:
         raise ValueError(f"model {name} needs to know how many classes: give classes=N")
     return constructor(**given)
+
+
+def _depth(given: Mapping[str, Any]) -> int:
+    """How many layers arguments ask for, where they say it."""
+    hidden = given.get("hidden")
+    sizes = len(hidden) if isinstance(hidden, tuple) else 0
+    return max(given.get("layers", 0), sizes)
 
 
 def _tuples(value: Any) -> Any:

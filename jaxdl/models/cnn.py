@@ -20,7 +20,7 @@ ConvSize = tuple[int, int, int]
 
 
 class CNN(nn.Module):
-    """Blocks of convolutions, each ended by 2x2 max pooling, then hidden layers.
+    """Blocks of convolutions, each ended by max pooling, then hidden layers.
 
     A convolution is followed by batch norm (if wanted) and the activation. Pooling
     pads an odd size by one at its end, so that no pixel is dropped and a size of 1
@@ -32,6 +32,7 @@ class CNN(nn.Module):
       classes: how many classes.
       blocks: for each block its convolutions' (channels, kernel, padding).
       hidden: the sizes of the fully connected layers before the output.
+      pooling: the side of the windows of pooling; 1 is none.
       activation, initializer, batch_norm, dtype: as of ``MLP``.
     """
 
@@ -45,6 +46,7 @@ class CNN(nn.Module):
     initializer: str = "auto"
     batch_norm: bool = True
     dtype: str = "float32"
+    pooling: int = 2
 
     @nn.compact
     def __call__(
@@ -56,7 +58,7 @@ class CNN(nn.Module):
         for block in self.blocks:
             for channels, kernel, padding in block:
                 x = self._convolution(x, context, channels, kernel, padding)
-            x = max_pool(x, 2, padding="SAME")
+            x = max_pool(x, self.pooling, padding="SAME")
         x = Dropout()(x.reshape(x.shape[0], -1), context)
         x = hidden_layers(
             x,

@@ -59,6 +59,7 @@ def embedded(
             f"a model with a vocabulary takes integer tokens [batch, time], but the "
             f"input is {x.dtype} {x.shape}"
         )
+    _at_least_one(width=width)
     valid = x != 0
     table = nn.Embed(
         vocabulary,

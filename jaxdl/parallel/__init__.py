@@ -1,9 +1,10 @@
 """Ways to run a step, and where its arrays lie."""
 
+from jaxdl.parallel import cores
 from jaxdl.parallel.blocks import automatic_block, convolves
 from jaxdl.parallel.cluster import Asked, join
 from jaxdl.parallel.layout import laid_out
-from jaxdl.parallel.members import over_members
+from jaxdl.parallel.members import apart, over_members
 from jaxdl.parallel.placement import Placement, placement
 from jaxdl.parallel.ways import (
     check_divides,
@@ -20,9 +21,11 @@ from jaxdl.parallel.ways import (
 __all__ = [
     "Asked",
     "Placement",
+    "apart",
     "automatic_block",
     "check_divides",
     "convolves",
+    "cores",
     "data_mesh",
     "jit",
     "join",

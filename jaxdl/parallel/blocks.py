@@ -1,5 +1,6 @@
 """How many steps a dispatch should hold."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,20 +34,30 @@ def automatic_block(
 
 def convolves(step: Callable[..., Any], state: Any, batch: Any) -> bool:
     """Whether a convolution is among what a step computes."""
+    return largest_convolution(step, state, batch) > 0
+
+
+def largest_convolution(step: Callable[..., Any], state: Any, batch: Any) -> int:
+    """Numbers that the largest of a step's convolutions gives; 0 without any."""
     # Traced by jit, which remembers: compiling the step traces it no second time.
     jaxpr = jax.jit(step).trace(state, batch).jaxpr
-    return any(name.startswith("conv_general") for name in primitives(jaxpr.jaxpr))
+    sizes = (
+        math.prod(equation.outvars[0].aval.shape)  # type: ignore[attr-defined]
+        for equation in equations(jaxpr.jaxpr)
+        if equation.primitive.name.startswith("conv_general")
+    )
+    return max(sizes, default=0)
 
 
-def primitives(jaxpr: core.Jaxpr) -> Iterator[str]:
-    """Names of the primitives of a jaxpr and of those inside it."""
+def equations(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
+    """The equations of a jaxpr and of those inside it."""
     for equation in jaxpr.eqns:
-        yield equation.primitive.name
+        yield equation
         for value in jax.tree.leaves(
             list(equation.params.values()),
             is_leaf=lambda x: isinstance(x, core.Jaxpr | core.ClosedJaxpr),
         ):
             if isinstance(value, core.ClosedJaxpr):
-                yield from primitives(value.jaxpr)
+                yield from equations(value.jaxpr)
             elif isinstance(value, core.Jaxpr):
-                yield from primitives(value)
+                yield from equations(value)

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 
@@ -28,6 +28,9 @@ COORDINATOR, COUNT, INDEX = (
 
 # How long processes wait for one another to begin: queues start them minutes apart.
 WAIT_SECONDS = 300
+
+# When a process that waits for others says so.
+SAY_AFTER_SECONDS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +92,11 @@ def join(
     kind = "" if address or asked.mode == "off" else detect(environ, asked.mode)
     if address is not None and address.count > 1:
         bind = _bind(address, environ) if address.index == 0 else None
+        whom = f"{address.count} processes at {address.text}"
         if address.index > 0:
-            _reach(address, wait)
-        with _watched(f"{address.count} processes at {address.text}", wait):
+            with _told(f"process 0 of {whom}", wait):
+                _reach(address, wait)
+        with _watched(whom, wait):
             _initialize(
                 asked,
                 wait,
@@ -298,7 +303,20 @@ def _watched(whom: str, wait: float) -> Iterator[None]:
         )
         os._exit(1)
 
-    timer = threading.Timer(wait, give_up)
+    with _told(f"all of {whom}", wait), _after(wait, give_up):
+        yield
+
+
+def _told(whom: str, wait: float) -> contextlib.AbstractContextManager[None]:
+    """While inside: after a while, a line that says for whom this process waits."""
+    line = f"waiting for {whom}, up to {wait:g} seconds"
+    return _after(SAY_AFTER_SECONDS, lambda: print(line, file=sys.stderr, flush=True))
+
+
+@contextlib.contextmanager
+def _after(seconds: float, call: Callable[[], None]) -> Iterator[None]:
+    """Calls, where it still is inside after so many seconds."""
+    timer = threading.Timer(seconds, call)
     timer.daemon = True
     timer.start()
     try:

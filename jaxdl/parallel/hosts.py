@@ -5,7 +5,9 @@ other. A process that is alone is answered at once, and starts no device for it.
 """
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -127,14 +129,19 @@ class Highest:
 
 def leave(code: int) -> NoReturn:
     """End this process with an exit code; one of several does not wait for the others,
-    which may be waiting for it."""
-    if count() > 1:
-        import os
-
+    which may be waiting for it, nor does any wait for what is left of a failed save."""
+    if count() > 1 or _saves_left_behind():
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _saves_left_behind() -> bool:
+    """Whether threads of Orbax are left, once all checkpoints are closed: those of a
+    save that failed wait five minutes for folders that nobody will make."""
+    kinds = (type(thread).__module__ for thread in threading.enumerate())
+    return any(kind.startswith("orbax.") for kind in kinds)
 
 
 def explain(error: object) -> str:

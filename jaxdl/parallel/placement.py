@@ -13,7 +13,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from jaxdl.parallel import layout, spread, ways
+from jaxdl.parallel import cores, layout, spread, ways
 from jaxdl.train.step import Step
 
 NAMES = ("auto", "none", "data", "fsdp", "pmap")
@@ -81,7 +81,8 @@ def resolve(name: str, devices: Sequence[jax.Device], mesh: str = "") -> str:
             f"{spread.processes(devices)}: give --parallel=data or fsdp."
         )
     if name == "auto":
-        return "data" if mesh or len(devices) > 1 else "none"
+        several = len(devices) > 1 and not cores.are_devices()
+        return "data" if mesh or several else "none"
     return name
 
 

@@ -23,6 +23,7 @@ _STYLES = [
     {"color": "#0072b2", "linestyle": "-", "marker": "s"},
     {"color": "#009e73", "linestyle": "-", "marker": "o"},
     {"color": "#cc79a7", "linestyle": "--", "marker": "d"},
+    {"color": "#56b4e9", "linestyle": ":", "marker": "P"},
 ]
 
 
@@ -67,7 +68,7 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
 
     Values that are zero or not finite have no place there and are left out.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
     figure = new_figure(5.4 * len(panels), 4.2)
     for number, panel in enumerate(panels):
@@ -84,6 +85,10 @@ def draw(panels: Sequence[Panel], path: Path) -> None:
             axes.spines[side].set_visible(False)
         if panel.log_x:
             axes.set_xscale("log")
+            places = np.unique(np.concatenate(list(panel.at.values())))
+            if len(places) <= 8:  # else the decades alone, which never overlap
+                axes.set_xticks(places, [f"{place:g}" for place in places])
+            axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
         # Below: inside it would lie on a line, wherever lines run level.

@@ -15,7 +15,9 @@ from typing import Any
 
 import jax
 
+from jaxdl import kernels
 from jaxdl.hardware import cpu_count, memory_bytes
+from jaxdl.runs import same_code
 
 _PACKAGES = (
     "jaxdl",
@@ -74,7 +76,7 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": {"model": _cpu_model(), "count": cpu_count()},
         "memory_bytes": memory_bytes(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": versions(),
         "devices": [
             {"platform": kind[0], "kind": kind[1], "count": count}
             for kind, count in Counter(
@@ -82,6 +84,9 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
             ).items()
         ],
         "processes": jax.process_count(),
+        # Compiled ones round otherwise than XLA's.
+        "compiled_kernels": kernels.load(),
+        "code": same_code.loaded_code(),
         "variables": {
             name: value
             for name, value in sorted(os.environ.items())
@@ -91,14 +96,9 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
     }
 
 
-def code_hash(folder: Path = Path(__file__).parents[1]) -> str:
-    """A short hash of the Python files below a folder (jaxdl's own): two processes with
-    different ones run different code."""
-    found = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        found.update(path.relative_to(folder).as_posix().encode())
-        found.update(path.read_bytes())
-    return found.hexdigest()[:12]
+def versions() -> dict[str, str | None]:
+    """The installed version of each package that a run depends on."""
+    return {name: _version(name) for name in _PACKAGES}
 
 
 def make_deterministic() -> None:

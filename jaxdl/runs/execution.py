@@ -6,6 +6,7 @@ same by calling ``execute``.
 
 import dataclasses
 import shlex
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import jax
 
 from jaxdl import parallel, train
+from jaxdl.memory import keep_freed_memory
 from jaxdl.parallel import hosts
 from jaxdl.runs import environment, failure, outcome, resume, screen, signals
 from jaxdl.runs.flagfile import write_flagfile
@@ -45,6 +47,7 @@ class Request:
       mode: "auto", "never" or "must" resume.
       profile: leave a trace of the first steps.
       verify: restore no checkpoint that is not what its manifest says.
+      other_code: go on with a run that other code began.
     """
 
     experiment: str
@@ -54,11 +57,27 @@ class Request:
     mode: str = "auto"
     profile: bool = False
     verify: bool = True
+    other_code: bool = False
 
     @property
     def length(self) -> dict[str, Any]:
         """The settings that say how long the run is."""
         return {k: self.settings[k] for k in resume.LENGTH if k in self.settings}
+
+    def standing(self, path: Path) -> str:
+        """Whether its run at ``path`` is "new", to "continue" or "finished".
+
+        Raises:
+          ValueError: in one line, where another run lies there.
+        """
+        return resume.decide(
+            path,
+            self.mode,
+            self.experiment,
+            self.identity,
+            self.length,
+            self.other_code,
+        )
 
 
 def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
@@ -98,10 +117,7 @@ def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
 def _standing(request: Request) -> tuple[str, str]:
     """The run's folder, and what there is to do in it."""
     path = Path(request.workdir or default_workdir(request.experiment))
-    standing = resume.decide(
-        path, request.mode, request.experiment, request.identity, request.length
-    )
-    return str(path), standing
+    return str(path), request.standing(path)
 
 
 def _open(
@@ -119,9 +135,12 @@ def _open(
 
 
 def prepare() -> None:
-    """What a process does before it computes: refuse a bad JAX, find the cache."""
+    """What a process does before it computes: refuse a bad JAX, find the cache, make
+    devices of a CPU's cores, keep its memory."""
     environment.check_jax()
+    keep_freed_memory()
     environment.enable_compilation_cache()
+    parallel.cores.use_cores()
 
 
 def _way_before(path: Path) -> Any:
@@ -167,7 +186,8 @@ def describe(
 
 # A repeated run is a new one, in a folder of its own.
 _NOT_KEPT = (
-    *("workdir", "resume", "verify", "dry_run", "profile", "traceback"),
+    *("workdir", "resume", "verify", "other_code", "dry_run", "profile"),
+    "traceback",
     *("distributed", "coordinator", "process_count", "process_id", "heartbeat"),
 )
 
@@ -184,7 +204,9 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
             machine,
             recorder,
             evaluate=lambda state: machine.measure(state, validation),
-            incomplete=lambda fitted: outcome.write(*about, fitted, recorder, {}, {}),
+            incomplete=lambda fitted: outcome.write_incomplete(
+                *about, fitted, recorder
+            ),
             complete=lambda fitted: outcome.finish(*about, fitted, recorder),
         )
 
@@ -308,7 +330,9 @@ def _fit(
             interrupted=interrupted,
             agree=hosts.anyone if machine.way.processes > 1 else None,
         )
+        began = time.perf_counter()
         checkpoints.wait()
+        watch.timed("saving", time.perf_counter() - began)
         recorder.close_line()
         told = _failure(folder, machine, fitted) if fitted.status == "failed" else ""
     return fitted, checkpoints, told

@@ -1,5 +1,8 @@
 """Joining a run of several processes: one prints, all have the same settings."""
 
+import faulthandler
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -7,12 +10,15 @@ from typing import Any, cast
 
 import jax
 
+from jaxdl import kernels
 from jaxdl.parallel import cluster, hosts
-from jaxdl.runs import environment
+from jaxdl.runs import same_code
 from jaxdl.runs.folder import jsonable
 
 # What processes of one run may have each for themselves.
 _OWN = ("coordinator", "process_id", "traceback")
+# Bytes that names and hashes of all modules take at most.
+_MODULES = 2**16
 
 
 def join(experiment: str, settings: Mapping[str, Any], asked: cluster.Asked) -> None:
@@ -32,8 +38,29 @@ def join(experiment: str, settings: Mapping[str, Any], asked: cluster.Asked) -> 
     cluster.join(asked)
     if hosts.count() > 1:
         _only_the_first_prints()
-        code = {"jax": jax.__version__, "code": environment.code_hash()}
+        faulthandler.disable()  # it adds a hundred lines to what JAX aborts with
+        code = {"jax": jax.__version__, "compiled kernels": str(kernels.load())}
         require_alike({"experiment": experiment, **code, **settings})
+        require_same_code(same_code.loaded_code())
+
+
+def require_same_code(mine: Mapping[str, str]) -> None:
+    """Raise ValueError, in one line that names modules, where processes have loaded
+    other ones; ``mine`` are the hashes of this one's, by module."""
+    whole = hashlib.sha256(json.dumps(mine, sort_keys=True).encode()).hexdigest()
+    if len(set(hosts.gather(whole[:12], hosts.LITTLE))) == 1:
+        return
+    said = hosts.gather(dict(mine), _MODULES)
+
+    def compare() -> None:
+        for number, theirs in enumerate(said):
+            if found := same_code.changes({"code": said[0]}, {"code": theirs}):
+                raise ValueError(
+                    f"process {number} has other code than process 0 "
+                    f"({'; '.join(found)}): start all with the same code."
+                )
+
+    hosts.together(compare)
 
 
 def require_alike(settings: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import jax
 
 from jaxdl import data as data_room
 from jaxdl import models, parallel, train
+from jaxdl.hardware import require_memory
 from jaxdl.parallel import hosts
+from jaxdl.runs import arithmetic
 from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.task import Plan, Shown, Task
 
@@ -26,6 +29,7 @@ class Machine:
       steps_per_call: steps a dispatch.
       judge: what a check means.
       axis: the example axis of a batch; 1 where members lead.
+      operations: counts the floating-point operations of a step.
     """
 
     task: Task
@@ -36,6 +40,7 @@ class Machine:
     steps_per_call: int
     judge: Judge = SINGLE
     axis: int = 0
+    operations: Callable[[], int] = lambda: 0
 
     @classmethod
     def of(cls, task: Task, plan: Plan) -> "Machine":
@@ -44,9 +49,12 @@ class Machine:
         Raises:
           ValueError: for an unknown way, or a batch that does not fit the devices.
         """
-        way = parallel.placement(
-            plan.parallel, mesh=plan.mesh, axes=models.LOGICAL_AXES
-        )
+        name = plan.parallel
+        if name == "auto" and not plan.mesh and parallel.cores.are_devices():
+            alone = data_room.feed(task.data.train, plan.batch_size, plan.seed)(0)
+            shape = jax.eval_shape(task.create, 0)
+            name = parallel.cores.automatic(task.step, shape, alone, plan.batch_size)
+        way = parallel.placement(name, mesh=plan.mesh, axes=models.LOGICAL_AXES)
         parallel.check_divides(plan.batch_size, way.shares)
         feed = data_room.feed(
             task.data.train,
@@ -56,7 +64,9 @@ class Machine:
             replicate=way.whole,
             rows=way.rows,
         )
-        state, batch = jax.eval_shape(task.create, 0), feed(0)
+        state = jax.eval_shape(task.create, 0)
+        require_room(state)
+        batch = _shapes(feed(0))
         check_monitor(task, plan, state, batch)
         return cls(
             task=task,
@@ -66,6 +76,7 @@ class Machine:
             evaluation=way.evaluation(task.evaluation),
             steps_per_call=plan.steps_per_call
             or parallel.automatic_block(task.step, state, batch, plan.evaluate_every),
+            operations=partial(arithmetic.operations, task.step, state, batch),
         )
 
     @property
@@ -129,6 +140,16 @@ class Machine:
         )
 
 
+def require_room(state: Any, members: int = 1) -> None:
+    """Raise ValueError where so many states are more than main memory holds. (Another
+    device says it by itself.)"""
+    if jax.default_backend() == "cpu":
+        leaves = jax.tree.leaves(state)
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        what = "the state of the model and its optimizer"
+        require_memory(what, members * size, "give a smaller model or fewer --seeds")
+
+
 def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
     """Raise where validation will not measure what the rule looks at: now, and not
     at the first check."""
@@ -138,6 +159,10 @@ def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
             f"--monitor={plan.rule.monitor} is not measured on the validation part: "
             f"give one of {', '.join(sorted(measured))}"
         )
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def quick_compiling() -> dict[str, str] | None:

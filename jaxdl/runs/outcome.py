@@ -1,12 +1,13 @@
 """How a run ends: the test part, once; pictures, summary, report, last lines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from jaxdl import train
 from jaxdl.metrics import DIRECTIONS
 from jaxdl.models import count_parameters
-from jaxdl.runs import plots, report, screen, shown, writers
+from jaxdl.runs import arithmetic, plots, report, screen, shown, times, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.summary import summarize, write_summary
@@ -33,6 +34,14 @@ class Account(Protocol):
 
     def test(self, step: int, values: Mapping[str, float]) -> None:
         """Log the test metrics."""
+
+    def account(
+        self,
+        step: int,
+        operations: Callable[[], int],
+        peak: Callable[[float], float | None],
+    ) -> dict[str, float]:
+        """Where the time went; nothing of a member, whose time is shared."""
 
 
 class Measured(NamedTuple):
@@ -124,9 +133,33 @@ def finish(
     shown.write(pictures, folder.plots)
     metrics = {**logged(history, best_step), "test": values}
     write(experiment, folder, machine, fitted, recorder, metrics, baselines)
+    spent = time_line(machine, fitted, recorder)
     report.write_report(folder)
     screen.result_table(values, baselines, machine.task.headline, folder.report)
     screen.notes(str(pictures.get(report.NOTES, "")))
+    screen.line(spent)
+
+
+def time_line(machine: Machine, fitted: train.Fitted, recorder: Account) -> str:
+    """Where the run's time went, in a line, which the folder then holds too; empty for
+    a member."""
+    arguments = machine.task.model.get("model", {}).get("arguments", {})
+    dtype = str(arguments.get("dtype", "float32"))
+    peak = partial(arithmetic.peak, machine.way.devices, dtype)
+    account = recorder.account(fitted.step, machine.operations, peak)
+    return times.line(account) if account else ""
+
+
+def write_incomplete(
+    experiment: str,
+    folder: RunFolder,
+    machine: Machine,
+    fitted: train.Fitted,
+    recorder: Account,
+) -> None:
+    """Write the summary of a run that was interrupted or failed; print its times."""
+    write(experiment, folder, machine, fitted, recorder, {}, {})
+    screen.line(time_line(machine, fitted, recorder))
 
 
 def write(

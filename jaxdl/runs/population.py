@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -17,17 +17,17 @@ from jaxdl import data as data_room
 from jaxdl import models, parallel, train
 from jaxdl.parallel import hosts
 from jaxdl.runs import (
+    arithmetic,
     execution,
     failure,
     members_report,
     outcome,
-    resume,
     screen,
     writers,
 )
 from jaxdl.runs.execution import Request
 from jaxdl.runs.folder import RunFolder, create, default_workdir, lock
-from jaxdl.runs.machine import Machine, check_monitor
+from jaxdl.runs.machine import Machine, check_monitor, require_room
 from jaxdl.runs.recorder import Recorder
 from jaxdl.train import population
 from jaxdl.train.task import Plan, Task
@@ -56,8 +56,9 @@ class Member:
     hyper: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def create(self) -> Any:
-        """Its state before the first step."""
-        state = jax.jit(self.task.create)(self.plan.seed)
+        """Its state before the first step, to be computed under jit as
+        ``Machine.state`` does it: bits of it depend on how XLA compiles it."""
+        state = self.task.create(self.plan.seed)
         if not self.hyper:
             return state
         new = {k: np.float32(value) for k, value in self.hyper.items()}
@@ -82,10 +83,7 @@ def execute(
     execution.prepare()
     hosts.together(_require_one_process)
     path = Path(request.workdir or default_workdir(request.experiment))
-    standing = resume.decide(
-        path, request.mode, request.experiment, request.identity, request.length
-    )
-    if standing == "finished":
+    if request.standing(path) == "finished":
         print(f"{path} holds these runs, finished: give another --workdir.")
         return 0
     members = build()
@@ -151,7 +149,9 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
     ]
     machine, evaluate = together(members)
     screen.show_start(members[0].task, machine)
-    print(f"{len(members)} members as one program, in {folder.members}")
+    cores = len(machine.devices) if machine.way.name == "none" else 1
+    apart = f", shared out to {cores} cores" if cores > 1 else ""
+    print(f"{len(members)} members as one program{apart}, in {folder.members}")
     folders = [create(member_folder(folder, member).path) for member in members]
     for member, place in zip(members, folders, strict=True):
         execution.describe(
@@ -175,7 +175,7 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
             incomplete=lambda fitted: members_report.write_incomplete(
                 request.experiment, folder, machine, fitted, recorder
             ),
-            complete=partial(_finish, request, folder, members, log, recorder),
+            complete=partial(_finish, request, folder, members, log, recorder, machine),
         )
 
 
@@ -214,30 +214,32 @@ def _remembering(task: Task) -> Task:
 def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
     """The machine of all members as one, and the measure of its validation parts."""
     task, plan = members[0].task, members[0].plan
-    way = parallel.placement(plan.parallel, mesh=plan.mesh, axes=models.LOGICAL_AXES)
-    parallel.check_divides(plan.batch_size, way.shares)
-    put: Any = {"put": way.put, "replicate": way.whole}
     sources = [member.task.data.train for member in members]
     seeds = [member.plan.seed for member in members]
-    own = data_room.feed(task.data.train, plan.batch_size, plan.seed, **put)
-    alone = own(0)
+    alone = data_room.feed(task.data.train, plan.batch_size, plan.seed)(0)
     state = jax.eval_shape(task.create, 0)
+    require_room(state, len(members))
     check_monitor(task, plan, state, alone)
-    over = parallel.over_members(task.step, state, alone)
     # Members of one seed and one source see the very same batches: one is enough.
     same = data_room.members.shared(sources) and len(set(seeds)) == 1
+    program = _program(plan, task, state, alone, len(members), same)
+    way = program.way
+    parallel.check_divides(plan.batch_size, way.shares)
+    put: Any = {"put": way.put, "replicate": way.whole}
     feed = (
-        own if same else data_room.members_feed(sources, plan.batch_size, seeds, **put)
+        data_room.feed(task.data.train, plan.batch_size, plan.seed, **put)
+        if same
+        else data_room.members_feed(sources, plan.batch_size, seeds, **put)
     )
-    alike = partial(population.alike, over) if same else over
-    step = population.population_step(task.step, alike)
     parts = [member.task.data.validation for member in members]
     size = _batch_size(plan, max(part.size for part in parts), way)
     passes = data_room.members_passes(parts, size, **put)
     shared = data_room.members.shared(parts)
-    evaluation = way.evaluation(over(task.evaluation, shared=shared))
+    evaluation = way.evaluation(program.over(task.evaluation, shared=shared))
     machine = Machine(
-        task=dataclasses.replace(task, step=step, create=lambda _: _stack(members)),
+        task=dataclasses.replace(
+            task, step=program.step, create=lambda _: _stack(members)
+        ),
         plan=plan,
         way=way,
         feed=feed,
@@ -246,12 +248,39 @@ def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
         or parallel.automatic_block(task.step, state, alone, plan.evaluate_every),
         judge=population.JUDGE,
         axis=0 if same else 1,
+        operations=lambda: (
+            len(members) * arithmetic.operations(task.step, state, alone)
+        ),
     )
 
     def evaluate(stacked: population.Population) -> dict[str, Any]:
         return train.evaluate(evaluation, stacked.states, passes)
 
     return machine, evaluate
+
+
+class _Program(NamedTuple):
+    """How members become one: their step, its way, and what makes a function of one
+    member one of all."""
+
+    step: train.Step
+    way: parallel.Placement
+    over: Callable[..., Any]
+
+
+def _program(
+    plan: Plan, task: Task, state: Any, batch: Any, members: int, same: bool
+) -> _Program:
+    apart = None
+    if plan.parallel == "auto" and not plan.mesh and not same:
+        apart = parallel.apart(members, task.step, state, batch)
+    if apart is not None:
+        return _Program(apart.member_step(task.step), apart.placement(), apart.over)
+    way = parallel.placement(plan.parallel, mesh=plan.mesh, axes=models.LOGICAL_AXES)
+    over = parallel.over_members(task.step, state, batch)
+    # What members of one seed draw is drawn once.
+    alike = partial(population.alike, over) if same else over
+    return _Program(population.population_step(task.step, alike), way, over)
 
 
 def _batch_size(plan: Plan, examples: int, way: parallel.Placement) -> int:
@@ -282,10 +311,15 @@ def _finish(
     members: Sequence[Member],
     log: writers.MembersLog,
     recorder: Recorder,
+    together: Machine,
     fitted: train.Fitted,
 ) -> None:
     """Each member's checkpoints, test part and report; then those of the whole."""
     machines = _machines(members)
+    whole = machines[0].way.whole  # members may lie on devices of their own
+    fitted = dataclasses.replace(
+        fitted, state=whole(fitted.state), progress=whole(fitted.progress)
+    )
     for index, (member, machine) in enumerate(zip(members, machines, strict=True)):
         place = member_folder(folder, member)
         alone = _alone(fitted, index)
@@ -301,6 +335,7 @@ def _finish(
         else:
             outcome.finish(request.experiment, place, machine, alone, own)
     _conclude(request, folder, members, machines, recorder)
+    screen.line(outcome.time_line(together, fitted, recorder))
 
 
 def _alone(fitted: train.Fitted, index: int) -> train.Fitted:
@@ -345,6 +380,10 @@ class _MemberRecorder:
     def test(self, step: int, values: Mapping[str, float]) -> None:
         """Log the test metrics."""
         self.log.append(step, "test", values)
+
+    def account(self, *_: Any) -> dict[str, float]:
+        """None: the time is that of all members together."""
+        return {}
 
     @property
     def wall_seconds(self) -> float:

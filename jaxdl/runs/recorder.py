@@ -14,10 +14,8 @@ from jaxdl import train
 from jaxdl.parallel import hosts
 from jaxdl.runs import environment, progress_line, screen, shown, writers
 from jaxdl.runs.folder import RunFolder
+from jaxdl.runs.times import COMPILED, Times
 from jaxdl.train.task import Plan, Task
-
-# What JAX calls the time XLA takes; read from the disk cache it is short.
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class Recorder:
@@ -57,6 +55,8 @@ class Recorder:
         self._stepped = False
         self._compiling = 0.0
         self._steady = (0, 0.0)  # steps and seconds that were training alone
+        self._times = Times()
+        self._first = 0  # steps taken before this process took up the run
 
     def __enter__(self) -> "Recorder":
         jax.monitoring.register_event_duration_secs_listener(self._heard)
@@ -79,7 +79,8 @@ class Recorder:
         jax.monitoring.unregister_event_duration_listener(self._heard)
 
     def _heard(self, event: str, duration_secs: float, **_: Any) -> None:
-        if event == _COMPILED:
+        if event == COMPILED:
+            self._times.compiled(duration_secs)
             self._compiling += duration_secs
             self._spent["compile"] += duration_secs
 
@@ -123,14 +124,41 @@ class Recorder:
 
     def close_line(self) -> None:
         """Leave the progress line as it stands; what follows prints below it."""
+        self._times.ended()
         self._stack.close()
+
+    def account(
+        self,
+        step: int,
+        operations: Callable[[], int],
+        peak: Callable[[float], float | None],
+    ) -> dict[str, float]:
+        """Add up where this process's time went, for the last row of ``speed.jsonl``.
+
+        Args:
+          step: steps taken.
+          operations: floating-point operations of a step.
+          peak: the most that the devices do in a second, which may depend on what they
+            did; None where that is not known.
+        """
+        parts = self._times.parts()
+        seconds = parts["step"] + parts["data"]
+        rate = operations() * (step - self._first) / max(seconds, 1e-9)
+        best = peak(rate) if rate else None
+        account = {**parts, "operations_per_second": rate}
+        if best:
+            account["peak_operations_per_second"] = best
+        row = {"wall_seconds": self.wall_seconds, "account": account}
+        self._optional("speed.jsonl", lambda: self._speed.append(step, row))
+        return account
 
     def _restored(self, step: int, progress: Any, state: Any) -> None:
         self._log.cut(step)
         self._speed.cut(step)
         rows = writers.read(self._speed_path)
         self._earlier = float(rows[-1]["wall_seconds"]) if rows else 0.0
-        self._last = (step, time.perf_counter())
+        self._last, self._first = (step, time.perf_counter()), step
+        self._times.started()
         if step:
             self._line.update(step, self._best(progress), check=True)
         else:
@@ -215,4 +243,5 @@ class Recorder:
             since = environment.process_seconds()
             if since is not None:
                 self._spent["first_step"] = since
-        self._spent[what] += seconds
+        for name, part in self._times.timed(what, seconds).items():
+            self._spent[name] += part

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from jaxdl.runs import writers
+from jaxdl.runs import times, writers
 from jaxdl.runs.flagfile import read_flagfile
 from jaxdl.runs.folder import RunFolder, open_folder, read_json, write_text
 from jaxdl.runs.page import element, page, picture, section, table
@@ -115,7 +115,7 @@ def build_report(folder: RunFolder) -> str:
         section("Settings", table(("flag", "value"), list(flags.items()))),
         section("Data", _data(_mapping(model.get("data")))),
         section("Model", _layers(model.get("layers"))),
-        section("Speed", _speed(speed)),
+        section("Speed", _times(speed), _speed(speed)),
         section("Environment", _pairs(about)),
         section("Left out", *(element("p", note) for note in notes)),
     ]
@@ -326,6 +326,33 @@ def _speed(rows: Sequence[Mapping[str, Any]]) -> str:
         label = bare(printable(name)).replace("_", " ")
         cells.append((label, *(value_text(name, value) for value in shown)))
     return table(("a check", "median", "last"), cells, numbers=("median", "last"))
+
+
+def _times(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where the time of the run's last process went, and how fast it computed."""
+    accounts = [row["account"] for row in rows if _is_account(row.get("account"))]
+    if not accounts:
+        return ""
+    account = accounts[-1]
+    names = ("wall", *times.PARTS)
+    cells = [
+        (name, f"{account[name]:.2f}", f"{account[name] / account['wall']:.1%}")
+        for name in names
+    ]
+    parts = table(("part", "seconds", "share"), cells, numbers=("seconds", "share"))
+    return element("p", times.line(account)) + parts
+
+
+def _is_account(value: Any) -> bool:
+    """Whether it is what ``times.line`` takes; a folder may come from a stranger."""
+    names = ("wall", *times.PARTS, *times.RATES)
+    return (
+        isinstance(value, Mapping)
+        and all(isinstance(value.get(name, 0), int | float) for name in names)
+        and set(names) - set(times.RATES) <= set(value)
+        and all(abs(value.get(name, 0)) < 1e30 for name in names)
+        and value["wall"] > 0
+    )
 
 
 def _pairs(about: Mapping[str, Any]) -> str:

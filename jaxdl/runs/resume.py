@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxdl import kernels
+from jaxdl.runs import environment, same_code
 from jaxdl.runs.flagfile import difference, read_flagfile
 from jaxdl.runs.folder import RunFolder, read_json
 
@@ -17,6 +19,7 @@ def decide(
     experiment: str,
     identity: Mapping[str, Any],
     length: Mapping[str, Any],
+    other_code: bool = False,
 ) -> str:
     """Whether to begin ("new"), go on ("continue") or do nothing ("finished").
 
@@ -29,6 +32,7 @@ def decide(
       identity: the settings that a continued run must share.
       length: the settings that say how long; a finished run with equal ones
         has nothing left to do.
+      other_code: go on although code or libraries are other than at its beginning.
 
     Raises:
       ValueError: in one line, when the folder's run is not to be continued.
@@ -53,7 +57,8 @@ def decide(
             f"{folder.path} holds states but not the settings they came from: choose "
             "another --workdir."
         )
-    theirs = read_json(folder.environment).get("experiment")
+    about = read_json(folder.environment)
+    theirs = about.get("experiment")
     if theirs != experiment:
         raise ValueError(
             f"{folder.path} holds a run of {theirs}, not of {experiment}: choose "
@@ -67,7 +72,25 @@ def decide(
             "choose another --workdir, or give the old settings to continue it."
         )
     longer = difference({k: flags.get(k) for k in length}, length)
-    return "continue" if longer or not _finished(folder) else "finished"
+    if _finished(folder) and not longer:
+        return "finished"
+    if not other_code:
+        _require_same_code(folder, about)
+    return "continue"
+
+
+def _require_same_code(folder: RunFolder, about: Mapping[str, Any]) -> None:
+    now = {
+        "code": same_code.loaded_code(),
+        "versions": environment.versions(),
+        "compiled_kernels": kernels.load(),
+    }
+    if changed := same_code.changes(about, now):
+        raise ValueError(
+            f"{folder.path} holds a run of other code ({'; '.join(changed)}), and its "
+            "steps may come out otherwise with this: give --other_code to go on all "
+            "the same, or another --workdir."
+        )
 
 
 def _finished(folder: RunFolder) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxdl import kernels
 from jaxdl.runs.text import bare, outcome, printable, shape_text, value_text
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def show_start(task: Any, machine: Any, to: "Console | None" = None) -> None:
     model_table(task.layers(), to)
     data_table(task.data, to)
     devices_line(machine.devices, to)
+    if machine.devices[0].platform == "cpu" and kernels.load():
+        _line(to, "convolutions by the compiled kernels")
 
 
 def model_table(rows: Iterable[LayerRow], to: "Console | None" = None) -> None:
@@ -133,14 +136,15 @@ def devices_line(devices: Iterable[Any], to: "Console | None" = None) -> None:
 
 
 def show_layout(rows: Sequence[Any], way: Any, to: "Console | None" = None) -> None:
-    """Prints how a state lies over several devices; nothing where there is one.
+    """Prints how a state lies over several devices; nothing where there is one, or
+    where members lie apart, each whole.
 
     Args:
       rows: ``jaxdl.parallel.laid_out``: path, shape, split, bytes, held.
       way: a ``Placement``.
     """
     count = len(way.devices)
-    if count < 2:
+    if count < 2 or way.name == "none":
         return
     to = to or console()
     whole, held = (sum(row[at] for row in rows) for at in (3, 4))
@@ -194,6 +198,12 @@ def notes(text: str, to: "Console | None" = None) -> None:
     to = to or console()
     for line in text.splitlines():
         _line(to, line, "bold red")
+
+
+def line(text: str, to: "Console | None" = None) -> None:
+    """Prints a line; nothing of an empty text."""
+    if text:
+        _line(to or console(), text)
 
 
 def warn(line: str) -> None:

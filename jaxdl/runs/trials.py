@@ -18,10 +18,9 @@ import numpy as np
 from jaxdl import data as data_room
 from jaxdl import parallel, train
 from jaxdl.runs import population
-from jaxdl.runs.machine import Machine
+from jaxdl.runs.machine import Machine, quick_compiling
 from jaxdl.runs.population import Member
 from jaxdl.search import Asked, Trial
-from jaxdl.train.judge import Verdict
 from jaxdl.train.population import JUDGE
 from jaxdl.train.task import Plan, Task
 
@@ -101,7 +100,7 @@ def train_together(
                 machine.task.step,
                 machine.feed,
                 evaluate=evaluate,
-                judge=_SELDOM,
+                judge=JUDGE,
                 checkpoints=kept,
                 watch=watch,
                 interrupted=interrupted,
@@ -125,14 +124,6 @@ def _how(machine: Machine) -> dict[str, Any]:
         "evaluate_every": machine.plan.evaluate_every,
         "rule": machine.plan.rule,
     }
-
-
-def _observe(*about: Any) -> Verdict:
-    # Some member improves at nearly every check; all of them are not saved each time.
-    return JUDGE.observe(*about)._replace(improved=False)
-
-
-_SELDOM = dataclasses.replace(JUDGE, observe=_observe)
 
 
 def _trials(program: Program, fitted: train.Fitted, metrics: Any) -> list[Trial]:
@@ -179,7 +170,7 @@ def train_in_turn(
             machine = Machine.of(member.task, member.plan)
         with machine.feed:
             fitted = train.fit(
-                machine.way.state(member.create()),
+                machine.way.state(_begun(member)),
                 first.task.step,
                 machine.feed,
                 evaluate=partial(_measured, machine, validation),
@@ -197,6 +188,10 @@ def train_in_turn(
             status=fitted.status,
             metrics=machine.measure(fitted.best, validation),
         )
+
+
+def _begun(member: Member) -> Any:
+    return jax.jit(member.create, compiler_options=quick_compiling())()
 
 
 def _measured(machine: Machine, validation: Any, state: Any) -> dict[str, Any]:

@@ -19,6 +19,10 @@ from jaxtyping import PyTree
 from jaxdl.train import manifest, orbax_words
 from jaxdl.train.shapes import shape_difference, shapes
 
+# Where steps go that make room: moved there whole, then deleted. Deleted in their
+# place they would be steps with some of their files, for a moment or for ever.
+_REMOVED = "removed"
+
 
 def _log(line: str) -> None:
     standard_logging.getLogger("absl").warning("%s", line)
@@ -91,6 +95,7 @@ class Checkpoints:
         if self._manager is not None:
             self._manager.close()
             self._manager = None
+            self._clear()
         self._sweep()
 
     def _open(self) -> Any:
@@ -99,6 +104,7 @@ class Checkpoints:
             from orbax.checkpoint import checkpoint_managers as policies
 
             orbax_words.quiet()
+            self._clear()
 
             class Best(policies.PreservationPolicy):
                 def should_preserve(_, checkpoints, *, context):  # noqa: N805
@@ -112,6 +118,7 @@ class Checkpoints:
                     ),
                     cleanup_tmp_directories=not self.read_only,
                     create=not self.read_only,
+                    todelete_subdir=None if self.read_only else _REMOVED,
                     read_only=self.read_only,
                     async_options=ocp.AsyncOptions(
                         post_finalization_callback=self._seal
@@ -124,6 +131,7 @@ class Checkpoints:
     def _seal(self) -> None:
         """Called by Orbax when all processes have written, before the step is given
         its name: from then on it is never without a manifest."""
+        self._clear()
         if jax.process_index() == 0:
             for written in self.folder.glob(f"{self._saving}.*tmp*"):
                 manifest.write(written)
@@ -140,6 +148,11 @@ class Checkpoints:
         for step in self.failed:
             for written in self.folder.glob(f"{step}.*tmp*"):
                 shutil.rmtree(written, ignore_errors=True)
+
+    def _clear(self) -> None:
+        """Delete the steps that have made room."""
+        if jax.process_index() == 0 and not self.read_only:
+            shutil.rmtree(self.folder / _REMOVED, ignore_errors=True)
 
     def steps(self) -> list[int]:
         """The steps on disk, oldest first (read from the disk, not from the memory
@@ -232,6 +245,7 @@ class Checkpoints:
             self._manager.reload()  # it believes that older steps have made room
         again, self._saving, self._failing = self._failing, None, True
         self.failed.append(step)
+        self._clear()
         self._sweep()
         if again:
             return  # said already

@@ -15,12 +15,10 @@ from jaxdl.train.progress import Rule, observe, start, with_rate
 
 
 class Verdict(NamedTuple):
-    """What ``Judge.observe`` gives: the new progress and state, and whether anything
-    improved."""
+    """What ``Judge.observe`` gives."""
 
     progress: PyTree
     state: PyTree
-    improved: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +50,7 @@ def _observe(
     new = observe(rule, progress, values[rule.monitor], step)
     if float(new.factor) != float(progress.factor):
         state = with_rate(state, new)
-    return Verdict(new, state, int(new.best_step) == step)
+    return Verdict(new, state)
 
 
 def _failed(steps: Mapping[str, Any]) -> bool:

@@ -30,8 +30,12 @@ Values = dict[str, Any]
 # How often metrics are read while the device works.
 READ_SECONDS = 0.1
 
-# How much work a kill may cost where nothing improves.
+# How much work a kill may cost.
 SAVE_SECONDS = 10.0
+
+# The best state waits in memory for the next save, up to this size: it may improve many
+# times before it is worth one.
+KEPT_BYTES = 2**28
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -50,8 +54,10 @@ class Watch:
       settled: whether all that was told is kept; until then no checkpoint is saved,
         which could be newer than what was told.
       warned: ``line``: what costs time or may be wrong.
-      timed: ``(what, seconds)``: "first_step" (with compiling), "data",
-        "evaluation", "saving", "waiting" (for the device).
+      timed: ``(what, seconds)`` of the loop's thread: "data" (the device had nothing
+        left to do when the batch was there), "feeding" (the batch was there before
+        that), "dispatch", "waiting" (for the device), "evaluation", "saving",
+        "restoring".
     """
 
     restored: Callable[[int, Any, Any], None] = _nothing
@@ -122,8 +128,9 @@ def fit(
       judge: what a check means; that of a population where the state is one.
       checkpoints: where state and progress are kept; None keeps the best in
         memory only.
-      save_every: save at multiples of so many steps; 0 at checks, when the last
-        save is a while ago. An improvement and the end are always saved.
+      save_every: save at multiples of so many steps as well; else at checks, when
+        the last save is a while ago. No save is without the best state so far, and
+        the end is always saved.
       watch: functions told of what happens.
       interrupted: asked between dispatches; true saves and returns.
       agree: where several processes train together, whether any of them says so. All
@@ -172,13 +179,13 @@ def _train(plan: "_Plan", run: "_Now") -> "_Now":
         whole = check or stop or run.at == plan.steps or _saving(plan, run.at)
         run = _read(plan, run, everything=whole)
         if run.status == "failed":
-            break
-        improved = False
+            return _save_best(plan, run)
         if check:
-            run, improved = _check(plan, run)
-        if improved or stop or _saving(plan, run.at) or (check and _overdue(plan, run)):
+            run = _check(plan, run)
+        over = plan.judge.stopped(run.progress, run.state)
+        if over or stop or _saving(plan, run.at) or (check and _overdue(plan, run)):
             run = _save(plan, run)
-        if plan.judge.stopped(run.progress, run.state):
+        if over:
             run = run._replace(status="early_stopped")
         elif stop and run.at < plan.steps:
             run = run._replace(status="interrupted")
@@ -205,6 +212,14 @@ class _Plan:
     agree: Callable[[bool], bool] | None
 
 
+class _Best(NamedTuple):
+    """The state of the best check, and what is saved beside it."""
+
+    at: int
+    state: PyTree
+    progress: Any
+
+
 class _Now(NamedTuple):
     """Where the run stands."""
 
@@ -213,11 +228,12 @@ class _Now(NamedTuple):
     progress: Any
     totals: Any  # sums of the training metrics since the last check
     pending: tuple[tuple[int, int, Any], ...]  # (step after, steps, metrics) unread
-    memory: PyTree | None  # the best state, where no checkpoint keeps it
+    best: _Best | None  # where it waits in memory for a save
     status: str
     read_at: float
     saved_at: float
     nonfinite: bool = False  # among the metrics read
+    large: bool = False  # whether the best is unsaved, and too large to wait
 
 
 def _begin(plan: _Plan, state: PyTree) -> _Now:
@@ -225,7 +241,9 @@ def _begin(plan: _Plan, state: PyTree) -> _Now:
     state = jax.tree.map(jnp.copy, state)  # steps donate theirs
     at, progress, totals = 0, plan.judge.start(plan.rule, state), None
     if plan.checkpoints is not None:
+        began = time.perf_counter()
         restored = plan.checkpoints.restore(state, progress)
+        plan.watch.timed("restoring", time.perf_counter() - began)
         if restored is not None:
             at, state, progress = restored.step, restored.state, restored.progress
             if restored.totals is not None:
@@ -242,9 +260,9 @@ def _due(at: int, every: int, steps: int) -> bool:
 
 def _overdue(plan: _Plan, run: _Now) -> bool:
     """When to save is a matter of time alone: it changes no result."""
-    if plan.save_every:
+    if plan.save_every and run.best is None and not run.large:
         return False
-    late = time.perf_counter() - run.saved_at > SAVE_SECONDS
+    late = run.large or time.perf_counter() - run.saved_at > SAVE_SECONDS
     return late if plan.agree is None else plan.agree(late)
 
 
@@ -263,11 +281,19 @@ def _advance(plan: _Plan, run: _Now) -> _Now:
     began = time.perf_counter()
     batch = plan.feed(at, count) if step is plan.block else plan.feed(at)
     fed = time.perf_counter()
-    plan.watch.timed("data", fed - began)
+    plan.watch.timed("feeding" if _busy(run) else "data", fed - began)
     state, metrics = step(run.state, batch)
     plan.watch.timed("dispatch", time.perf_counter() - fed)
     pending = (*run.pending, (at + count, count, metrics))
     return run._replace(at=at + count, state=state, pending=pending)
+
+
+def _busy(run: _Now) -> bool:
+    """Whether the device still computes what was dispatched last: the host has lost it
+    no time then."""
+    last = jax.tree.leaves(run.pending[-1][-1] if run.pending else ())[-1:]
+    # JAX's types do not know of is_ready, which its arrays have.
+    return any(not leaf.is_ready() for leaf in last if hasattr(leaf, "is_ready"))
 
 
 def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
@@ -302,9 +328,9 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
     )
 
 
-def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:
-    """Log the training metrics since the last check and the validation's, and
-    observe; true when this check is the best."""
+def _check(plan: _Plan, run: _Now) -> _Now:
+    """Log the training metrics since the last check and the validation's, observe, and
+    keep what is best."""
     at, rule = run.at, plan.rule
     assert plan.evaluate is not None
     began = time.perf_counter()
@@ -318,28 +344,41 @@ def _check(plan: _Plan, run: _Now) -> tuple[_Now, bool]:
     if run.totals is not None:
         plan.watch.metrics(at, "train", measure.read(run.totals))
     plan.watch.metrics(at, "validation", values)
-    progress, state, improved = plan.judge.observe(
-        rule, run.progress, run.state, values, at
-    )
-    memory = run.memory
-    if plan.judge.best_step(progress) == at and plan.checkpoints is None:
-        memory = jax.tree.map(jnp.copy, state)
+    progress, state = plan.judge.observe(rule, run.progress, run.state, values, at)
     plan.watch.checked(at, progress, state)
-    run = run._replace(state=state, progress=progress, totals=None, memory=memory)
-    # Patience that runs out must be on disk too, or a resumed run trains on.
-    return run, improved or plan.judge.stopped(progress, state)
+    run = run._replace(state=state, progress=progress, totals=None)
+    if plan.judge.best_step(progress) != at:
+        return run
+    small = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) <= KEPT_BYTES
+    if small or plan.checkpoints is None:
+        kept = _Best(at, jax.tree.map(jnp.copy, state), progress)
+        return run._replace(best=kept)
+    return run._replace(best=None, large=True)
+
+
+def _save_best(plan: _Plan, run: _Now) -> _Now:
+    """Save the best state, where it is in memory alone."""
+    best = run.best
+    if plan.checkpoints is None or best is None or not plan.watch.settled():
+        return run
+    began = time.perf_counter()
+    plan.checkpoints.save(best.at, best.state, best.progress, None, best.at)
+    plan.watch.timed("saving", time.perf_counter() - began)
+    return run._replace(best=None)
 
 
 def _save(plan: _Plan, run: _Now) -> _Now:
     if plan.checkpoints is None or not plan.watch.settled():
         return run
+    if run.best is not None and run.best.at != run.at:
+        run = _save_best(plan, run)
     began = time.perf_counter()
     totals = None if run.totals is None else measure.to_json(run.totals)
     best_step = plan.judge.best_step(run.progress)
     plan.checkpoints.save(run.at, run.state, run.progress, totals, best_step)
     now = time.perf_counter()
     plan.watch.timed("saving", now - began)
-    return run._replace(saved_at=now)
+    return run._replace(saved_at=now, best=None, large=False)
 
 
 def _best(plan: _Plan, run: _Now) -> tuple[PyTree, int]:
@@ -350,10 +389,15 @@ def _best(plan: _Plan, run: _Now) -> tuple[PyTree, int]:
         return held, best_step
     if best_step in (-1, run.at):
         return run.state, best_step
-    if plan.checkpoints is None:
-        return run.memory, best_step
+    if run.best is not None and run.best.at == best_step:
+        return run.best.state, best_step
+    assert plan.checkpoints is not None  # else it is in memory
+    began = time.perf_counter()
     plan.checkpoints.wait()
+    plan.watch.timed("saving", time.perf_counter() - began)
+    began = time.perf_counter()
     restored = plan.checkpoints.restore(run.state, run.progress, best_step)
+    plan.watch.timed("restoring", time.perf_counter() - began)
     if restored is None:
         plan.checkpoints.tell_best_lost(best_step, run.at)
         return run.state, run.at

@@ -1,5 +1,8 @@
 """Every model, layer and objective of jaxdl against differences, in float64."""
 
+import importlib
+import inspect
+import pkgutil
 from functools import partial
 
 import jax
@@ -127,6 +130,9 @@ class EveryLayer(nn.Module):
             layers.global_avg_pool(image),
             layers.masked_mean(series, valid),
             layers.masked_max(series, valid),
+            layers.masked_max_pool(series, valid, 2)[0],
+            layers.batch_moments(image, context.mask)[0],
+            layers.to_nhwc(layers.to_nchw(image)),
             [Recurrent(4, cell)(series, context, valid) for cell in recurrent.CELLS],
             layers.Bidirectional(4, "gru")(series, context, valid),
             AttentiveLSTM(4)(series, series[:, ::-1], valid, carry),
@@ -143,6 +149,51 @@ def test_every_layer():
     named = {slope.leaf.split("/")[1] for slope in found.slopes}
     assert {"Conv_0", "ConvTranspose_0", "BatchNorm_0", "Recurrent_2"} <= named
     assert {"AttentiveLSTM_0", "Attention_0", "Bidirectional_0", "image"} <= named
+
+
+def modules_of(package):
+    """Public Flax modules that a package defines, by name."""
+    found = {}
+    for part in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        for name, value in vars(importlib.import_module(part.name)).items():
+            own = getattr(value, "__module__", "") == part.name
+            if inspect.isclass(value) and issubclass(value, nn.Module) and own:
+                found[name] = value
+    return {name: each for name, each in found.items() if not name.startswith("_")}
+
+
+def test_no_layer_is_left_out(monkeypatch):
+    """Every module of the room and every function it offers runs in ``EveryLayer``."""
+    seen = set()
+    functions = {n for n in layers.__all__ if inspect.isfunction(getattr(layers, n))}
+    sizes = {"conv_output_size", "receptive_field"}  # of whole numbers: no gradient
+
+    def noted(name, own, *given, **also):
+        seen.add(name)
+        return own(*given, **also)
+
+    for name in functions - sizes:
+        own = getattr(layers, name)
+        monkeypatch.setattr(layers, name, partial(noted, name, own))
+
+    def note(call, given, also, made):
+        seen.add(type(made.module).__name__)
+        return call(*given, **also)
+
+    inputs = {"image": jnp.ones((2, 4, 4, 1)), "series": jnp.ones((2, 3, 4))}
+    with jax.enable_x64(True), nn.intercept_methods(note):
+        jax.eval_shape(EveryLayer().init, KEY, inputs)
+    assert functions - sizes | set(modules_of(layers)) <= seen
+
+
+def test_no_model_is_left_out():
+    """Every model that is offered has a name, and every name is checked above."""
+    named = set()
+    for name in models.MODELS:
+        fields, _ = small(name)
+        named.add(type(models.create(name, **fields)))
+    offered = {v for k, v in modules_of(models).items() if k in models.__all__}
+    assert offered <= named
 
 
 def linear(params, inputs):
@@ -200,6 +251,51 @@ def test_every_supervised_objective():
     found = analysis.gradient_check(total, params, jit=jit)
     assert found.error < 1e-6, str(found)
     assert len({slope.leaf for slope in found.slopes}) == len(TARGETS)
+
+
+ROWS = jnp.arange(6.0).reshape(2, 3) / 7
+# Each loss of the room, of outputs and fixed targets.
+COSTS = {
+    "total": lambda y: losses.total(y, jnp.array([1.0, 0.0])),
+    "cross_entropy": lambda y: losses.cross_entropy(y, jnp.array([2, 0]), 0.1),
+    "binary_cross_entropy": lambda y: losses.binary_cross_entropy(y, ROWS),
+    "mse": lambda y: losses.mse(y, ROWS, half=True),
+    "sum_squared_error": lambda y: losses.sum_squared_error(y, ROWS),
+    "mae": lambda y: losses.mae(y, ROWS),
+    "huber": lambda y: losses.huber(y, ROWS),
+    "l2": lambda y: losses.l2({"kernel": y}, 0.3),
+    "l1": lambda y: losses.l1({"kernel": y}, 0.3),
+}
+
+
+def test_every_loss():
+    """None is left out, and each has outputs of its own."""
+    functions = inspect.getmembers(losses, inspect.isfunction)
+    own = {name for name, each in functions if each.__module__ == losses.__name__}
+    checks = {"check_label_smoothing"}  # raises, and returns nothing
+    assert {name for name in own - checks if not name.startswith("_")} == set(COSTS)
+    outputs = {name: 3 * RNG.normal(size=(2, 3)) for name in COSTS}
+
+    def total(outputs):
+        found = [COSTS[name](own) for name, own in outputs.items()]
+        return sum(jnp.sum(jnp.asarray(x)) for x in jax.tree.leaves(found))
+
+    found = analysis.gradient_check(total, outputs, jit=jit)
+    assert found.error < 1e-6, str(found)
+    assert {slope.leaf for slope in found.slopes} == set(COSTS)
+
+
+def test_no_objective_is_left_out():
+    """What the room offers that makes an objective is checked in this file."""
+    checked_here = {name.split()[0] for name in TARGETS} - {"smoothed", "multilabel"}
+    checked_here |= {"variational", "adversarial"}
+    makers = {
+        name
+        for name in objectives.__all__
+        if inspect.isfunction(getattr(objectives, name))
+    }
+    # ``supervised`` is what those of TARGETS are built on.
+    assert makers - {"supervised", "probabilities"} == checked_here
 
 
 def test_an_objective_names_what_is_wrong_in_it():

@@ -161,8 +161,10 @@ def test_wrong_settings_are_told_in_one_line(change, message):
 
 
 @pytest.mark.slow
+@pytest.mark.first
 def test_default_comparison_shows_what_the_notes_describe():
-    data, families = architectures.build(architectures.Settings())
+    # Of three seeds one: README's table has them all.
+    data, families = architectures.build(architectures.Settings(seeds=1))
     found = architectures.compare(data, families, say=lambda line: None)
     (_, mlp), (_, resnet) = found.families
     last = {name: outcome.curve[:, -1] for name, outcome in {**mlp, **resnet}.items()}

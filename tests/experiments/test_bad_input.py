@@ -57,6 +57,9 @@ BAD = {
     "decay": ({"weight_decay": -1.0}, "--weight_decay is -1.0"),
     "ema": ({"ema_decay": 1.0}, "--ema_decay is 1.0"),
     "seed": ({"seed": -1}, "--seed is -1"),
+    "huge seed": ({"seed": 2**31}, "--seed is too large"),
+    "seeds": ({"seeds": 10**9}, "give at most 10000"),
+    "endless": ({"epochs": 2**31 - 1}, "steps: give at most"),
     "length": ({"epochs": 0}, "--epochs and --max_steps are both 0"),
     "optimizer": ({"optimizer": "adamm"}, "adam"),
     "schedule": ({"schedule": "cosin"}, "cosine"),
@@ -186,6 +189,10 @@ def test_a_workdir_of_another_run_is_refused_as_it_is(
     other = tmp_path / "other"
     shutil.copytree(trained, other)
     about = json.loads((other / "environment.json").read_text())
+    about["code"]["jaxdl"] = "before"
+    (other / "environment.json").write_text(json.dumps(about))
+    longer = lambda **more: settings(epochs=3, **more)  # noqa: E731
+    assert "other code (changed: jaxdl)" in refusal(capfd, longer, other)
     about["experiment"] = "language_model"
     (other / "environment.json").write_text(json.dumps(about))
     assert "a run of language_model" in refusal(capfd, settings, other)

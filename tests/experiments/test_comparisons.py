@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import batch_sizes, data_scale, optimizers, regularization, stacks
+from experiments import (
+    batch_sizes,
+    data_scale,
+    features,
+    optimizers,
+    regularization,
+    spatial,
+    stacks,
+)
 from jaxdl import data as data_room
 from jaxdl import models
 from jaxdl import optimizers as recipes
@@ -19,12 +27,14 @@ SHORT = {
     regularization: {"examples": 60, "epochs": 2, "scale_epochs": 0, "shift": 0},
     batch_sizes: {"sizes": "16,full", "rates": "0.1", "examples": 64, "epochs": 2},
     data_scale: {"sizes": "40", "steps": 3, "draws": 2},
+    spatial: {"steps": 3, "test_examples": 20},
 }
 SMALL = {
     optimizers: {"hidden_layers": 1, "units": 8, "batch_size": 16},
     regularization: {"hidden_layers": 1, "units": 8, "batch_size": 20, "seeds": 1},
     batch_sizes: {"units": 8},
     data_scale: {"batch_size": 16},
+    spatial: {"batch_size": 16, "seeds": 1},
 }
 
 
@@ -32,8 +42,10 @@ def short(module, **more):
     return module.Settings(**SHORT[module], **SMALL[module], **more)
 
 
-# Six kinds of models take long to compile; the parts are tested below.
-LONG = [pytest.param(data_scale, marks=pytest.mark.slow)]
+# Many kinds of models take long to compile; the parts are tested below.
+LONG = [
+    pytest.param(module, marks=pytest.mark.slow) for module in (data_scale, spatial)
+]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +67,18 @@ def test_command_leaves_tables_and_pictures(module, tmp_path, capsys):
     assert text.count("\n| ") > 2
     with pytest.raises(ValueError, match="another --workdir"):
         module.main(settings)
+
+
+def test_features_of_digits(tmp_path):
+    settings = features.Settings(restarts=1, examples=200, workdir=str(tmp_path))
+    found = features.compare(settings, features.build(settings), str)
+    assert found.tables()[0].rows == [["90%", "21", "87"], ["95%", "28", "154"]]
+    few = found.counts.tolist().index(10)
+    assert found.errors[features.COMPONENTS][few] < found.errors[features.BY_F][few]
+    assert all(0.3 < each.accuracy <= each.purity for each in found.agreement.values())
+    assert set(found.draw(RunFolder(tmp_path))) == set(features.CAPTIONS)
+    with pytest.raises(ValueError, match="--restarts is 0"):
+        features.build(features.Settings(restarts=0))
 
 
 @pytest.mark.slow
@@ -154,6 +178,25 @@ def test_bias_and_variance_of_known_predictions():
     assert data_scale.bias_and_variance(same, targets) == (0, 0)
 
 
+def test_convolution_moves_with_its_image_and_pooling_by_its_stride():
+    image = np.zeros((1, 16, 16, 1), np.float32)
+    image[0, 5:9, 5:9, 0] = np.random.default_rng(0).normal(size=(4, 4))
+    found = spatial.differences(image, 3)
+    np.testing.assert_array_equal(found["convolution"], 0)
+    np.testing.assert_array_equal(found["convolution, max pooling"][::2], 0)
+    assert (found["convolution, max pooling"][1::2] > 0.1).all()
+    assert (found["affine"][1:] > 0.1).all()
+
+
+def test_permuted_pixels_are_the_same_ones_in_every_image():
+    images = np.arange(2 * 3 * 4).reshape(2, 3, 4, 1)
+    order = np.random.default_rng(0).permutation(12)
+    mixed = spatial.permute(images, order)
+    np.testing.assert_array_equal(mixed[1] - mixed[0], 12)
+    back = spatial.permute(mixed, np.argsort(order))
+    np.testing.assert_array_equal(back, images)
+
+
 def test_weights_are_brought_to_a_scale(digits):
     net = regularization._network(short(regularization), digits)
     state = regularization._scaled(net, 0.5)
@@ -177,6 +220,7 @@ def test_weights_are_brought_to_a_scale(digits):
         (batch_sizes, {"sizes": "0"}, "--sizes has '0'"),
         (batch_sizes, {"sizes": "2000"}, "numbers from 1 to 64"),
         (batch_sizes, {"units": 0}, "--units is 0"),
+        (spatial, {"largest_shift": 0}, "--largest_shift is 0"),
         (data_scale, {"sizes": "10"}, "--sizes has '10'"),
         (data_scale, {"sizes": ""}, "--sizes is empty"),
         (data_scale, {"split_seed": -1}, "--split_seed is -1"),

@@ -1,6 +1,9 @@
 """``--seeds``: several runs as one program, each with a folder of its own."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,6 +112,32 @@ def test_in_turn_gives_the_same_as_together(settings, tmp_path):
     assert ends[0]["metrics"]["test"] == pytest.approx(
         ends[1]["metrics"]["test"], rel=1e-5
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) < 2, reason="one core: members are vmapped"
+)
+def test_a_first_and_a_last_of_eight_seeds_leave_the_bytes_of_a_run_alone(tmp_path):
+    """Members shared out to cores compute what each would alone, to the bit."""
+
+    def run(*given):
+        command = [sys.executable, "-m", "experiments.image_classification"]
+        flags = ["--model=mlp", "--epochs=3", "--patience=2", *given]
+        done = subprocess.run([*command, *flags], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    run("--seeds=8", f"--workdir={tmp_path / 'eight'}")
+    for seed in (0, 7):
+        run(f"--seed={seed}", f"--workdir={tmp_path / str(seed)}")
+        member, alone = (
+            (place / "metrics.jsonl").read_bytes()
+            for place in (
+                tmp_path / "eight" / "members" / f"seed_{seed}",
+                tmp_path / str(seed),
+            )
+        )
+        assert member == alone
 
 
 def test_members_must_be_alike(settings):

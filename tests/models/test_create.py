@@ -48,6 +48,12 @@ def test_options_that_are_none_are_not_given():
         ),
         ("mlp", {"classes": 2, "name": "x"}, "no option 'name'"),
         ("resnet20", {}, "needs to know how many classes"),
+        (
+            "lstm",
+            {"classes": 2, "layers": 2000},
+            "a model of 2000 layers: give at most",
+        ),
+        ("mlp", {"classes": 2, "hidden": [1] * 1001}, "a model of 1001 layers"),
     ],
 )
 def test_errors_are_one_clear_line(name, arguments, message):

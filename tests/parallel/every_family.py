@@ -102,7 +102,10 @@ def test_scanned(family):
         np.testing.assert_array_equal(got[1], expected[1])
 
 
-@pytest.mark.parametrize("over", [parallel.members.vmapped, population.side_by_side])
+@pytest.mark.parametrize(
+    "over",
+    [parallel.members.vmapped, parallel.members.in_turn, population.side_by_side],
+)
 def test_members(family, over):
     """Two members on batches of their own: the first is the run alone, to 1e-6."""
     task, batches, expected = family

@@ -3,11 +3,14 @@
 Run by ``test_ways.py`` in a process of its own with eight virtual devices.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from jaxdl import data, models, objectives, optimizers, parallel, train
 from jaxdl.batch import Context
@@ -389,3 +392,66 @@ def test_a_checkpoint_moves_between_ways_and_counts_of_devices(tmp_path, referen
         losses.append(metrics["loss"].total / metrics["loss"].count)
     np.testing.assert_allclose(losses, reference[1], **CLOSE)
     assert_close(now.params, reference[0].params)
+
+
+def test_members_apart_equal_each_alone():
+    """Four members over two devices, by steps and by blocks; one that does not run
+    stays as it is. To rounding: XLA fuses a Transformer otherwise inside a loop
+    (an MLP it does not: ``test_seeds.py`` compares bytes)."""
+    step, first, batch = transformer()
+    count, steps, resting = 4, 6, 2
+    states = [first.replace(key=jax.random.key(i)) for i in range(count)]
+    draw = np.random.default_rng(2)
+    orders = draw.permuted(np.tile(np.arange(16), (steps, count, 1)), axis=2)
+    batches = {name: rows[orders] for name, rows in batch.items()}
+    devices = np.array(jax.devices()[:2])
+    apart = parallel.members.Apart(
+        Mesh(devices, (parallel.members.MEMBERS,)), parallel.members.in_turn
+    )
+    way, run = apart.placement(), apart.member_step(step)
+
+    def begin():
+        together = population.stack(states)
+        running = np.arange(count) != resting
+        return way.state(together.replace(running=running))
+
+    block, told = way.block(run, axis=1)(begin(), way.put(batches, 2))
+    now, compiled, losses = begin(), way.step(run, axis=1), []
+    for i in range(steps):
+        now, metrics = compiled(now, way.put(at(batches, i), 1))
+        losses.append(np.asarray(metrics["loss"].total))
+    np.testing.assert_allclose(told["loss"].total, losses, rtol=1e-6)
+    alone = parallel.jit(step, donate=False)
+    for index, state in enumerate(states):
+        for i in range(0 if index == resting else steps):
+            state, metrics = alone(state, at(at(batches, i), index))
+            total = metrics["loss"].total
+            np.testing.assert_allclose(losses[i][index], total, rtol=1e-6)
+        for got in (now, block):
+            member = population.member(jax.device_get(got.states.params), index)
+            close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+            jax.tree.map(close, member, state.params)
+            if index == resting:
+                jax.tree.map(np.testing.assert_array_equal, member, state.params)
+
+
+def test_members_apart_go_on_from_a_checkpoint(tmp_path):
+    """What is restored lies where it lay: the members' progress beside them."""
+    devices = np.array(jax.devices()[:2])
+    apart = parallel.members.Apart(
+        Mesh(devices, (parallel.members.MEMBERS,)), parallel.members.in_turn
+    )
+    stacked = population.stack([state(optimizers.make("sgd"), seed=i) for i in (0, 1)])
+    begun = apart.placement().state(stacked)
+    rule, judge = train.Rule("loss", patience=2), population.JUDGE
+    first = judge.observe(rule, judge.start(rule, begun), begun, {"loss": [2, 1]}, 1)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, first.state, first.progress)
+        checkpoints.wait()
+        template = judge.start(rule, begun)
+        restored = checkpoints.restore(begun, template)
+    later = [
+        judge.observe(rule, progress, now, {"loss": [1, 2]}, 2).progress.best_step
+        for progress, now in (first[:2], (restored.progress, restored.state))
+    ]
+    assert [steps.tolist() for steps in later] == [[2, 1]] * 2

@@ -30,10 +30,12 @@ def run_on_eight(*names):
     assert " passed" in result.stdout
 
 
+@pytest.mark.first
 def test_every_way_equals_plain_jit_on_eight_virtual_devices():
     run_on_eight("on_eight_devices.py", "own_steps.py")
 
 
 @pytest.mark.slow
+@pytest.mark.first
 def test_every_family_trains_alike_in_every_way():
     run_on_eight("every_family.py")

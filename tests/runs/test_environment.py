@@ -155,14 +155,3 @@ def test_deterministic_kernels_are_asked_for_once_and_recorded(monkeypatch):
     asked = "--xla_cpu_enable_fast_math=false --xla_gpu_deterministic_ops=true"
     assert os.environ["XLA_FLAGS"] == asked
     assert environment.environment()["variables"]["XLA_FLAGS"] == asked
-
-
-def test_the_code_has_a_hash_of_its_own(tmp_path):
-    (tmp_path / "room").mkdir()
-    (tmp_path / "room" / "a.py").write_text("1")
-    first = environment.code_hash(tmp_path)
-    (tmp_path / "room" / "notes.txt").write_text("2")
-    assert environment.code_hash(tmp_path) == first
-    (tmp_path / "room" / "a.py").rename(tmp_path / "room" / "b.py")
-    assert environment.code_hash(tmp_path) != first
-    assert environment.code_hash() == environment.code_hash()

@@ -80,3 +80,17 @@ def test_states_without_settings_are_not_guessed_at(run):
     run.flags.unlink()
     with pytest.raises(ValueError, match="not the settings"):
         ask(run.path)
+
+
+def test_a_run_of_other_code_goes_on_only_where_that_is_asked_for(run):
+    about = {"experiment": "images", "code": {"jaxdl": "other", "gone": "1"}}
+    write_json(run.environment, about)
+    with pytest.raises(ValueError, match=r"other code \(changed: jaxdl\)") as error:
+        ask(run.path)
+    assert "--other_code" in str(error.value)
+    asked = ("auto", "images", IDENTITY, LENGTH, True)
+    assert decide(run.path, *asked) == "continue"
+    end(run, "completed")  # nothing of it is computed any more
+    assert ask(run.path) == "finished"
+    with pytest.raises(ValueError, match="other code"):
+        ask(run.path, length={"epochs": 6})

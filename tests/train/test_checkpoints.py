@@ -1,9 +1,12 @@
 """Checkpoints: latest and best both survive; what does not fit is refused."""
 
+import shutil
+
 import jax.numpy as jnp
 import pytest
 
 from jaxdl import optimizers, train
+from jaxdl.train import manifest
 from jaxdl.train.progress import start
 from tests.train.problems import bits, state
 
@@ -28,6 +31,18 @@ def test_the_two_newest_and_the_best_are_kept(tmp_path):
     saved(tmp_path, [10, 20, 30, 40, 50], best_step=20)
     with train.Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps() == [20, 40, 50]
+
+
+def test_what_makes_room_is_whole_until_it_is_gone(tmp_path, monkeypatch):
+    """A process ended, or a disk that becomes read-only, while a step is deleted."""
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", lambda *_, **__: None)
+        saved(tmp_path, [10, 20, 30, 40], best_step=20)
+    assert [manifest.wrong(tmp_path / name) for name in ("20", "30", "40")] == [""] * 3
+    assert not (tmp_path / "10").exists()
+    saved(tmp_path, [50], best_step=20)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["20", "40", "50"]
 
 
 def test_restores_every_bit(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from jaxdl import optimizers, parallel, train
 from jaxdl.metrics import value as value_of
+from jaxdl.train import loop
 from tests.train.problems import OBJECTIVE, batch, bits, state, step
 
 OPTIMIZER = optimizers.make("adam")
@@ -120,6 +121,63 @@ def test_the_best_state_is_returned_not_the_last(tmp_path, on_disk):
             step_number, best = checkpoints.read_best()
         assert step_number == 12
         assert bits(best["params"]) == bits(reference.state.params)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "large", "on_the_way"),
+    [
+        (1e9, False, [[], [], [], []]),
+        (-1.0, False, [[], [6], [6, 12], [12, 18]]),
+        (1e9, True, [[], [6], [6, 12], [6, 12]]),
+    ],
+)
+def test_an_improvement_waits_for_the_next_save(
+    tmp_path, monkeypatch, seconds, large, on_the_way
+):
+    """Unless the last save is a while ago, or it is too large to wait in memory."""
+    monkeypatch.setattr(loop, "SAVE_SECONDS", seconds)
+    if large:
+        monkeypatch.setattr(loop, "KEPT_BYTES", 0)
+    seen = []
+    with train.Checkpoints(tmp_path) as checkpoints:
+
+        def measure(now):
+            checkpoints.wait()
+            seen.append(checkpoints.steps())
+            return worsening(12)(now)
+
+        result = fit(checkpoints=checkpoints, evaluate=measure)
+        checkpoints.wait()
+        assert checkpoints.steps() == sorted({12, 24, *on_the_way[-1][1:]})
+    assert seen == on_the_way
+    assert result.best_step == 12
+    assert bits(result.best.params) == bits(fit(steps=12).state.params)
+
+
+@pytest.mark.parametrize("where", [8, 15])
+def test_a_step_that_is_not_finite_leaves_the_best_as_it_was(tmp_path, where):
+    def spoilt(at, count=None):
+        data = batch(at)
+        if at == where:
+            data["inputs"][1] = np.nan
+        return data
+
+    guarded = step(OPTIMIZER, on_nonfinite="stop")
+    with train.Checkpoints(tmp_path) as checkpoints:
+        result = train.fit(
+            state(OPTIMIZER),
+            guarded,
+            spoilt,
+            steps=STEPS,
+            evaluate=worsening(6),
+            evaluate_every=6,
+            checkpoints=checkpoints,
+        )
+        number, best = checkpoints.read_best()
+    assert (result.status, train.failed_step(result.state)) == ("failed", where)
+    assert number == result.best_step == 6
+    assert bits(best["params"]) == bits(result.best.params)
+    assert bits(result.best.params) == bits(fit(steps=6).state.params)
 
 
 def test_patience_stops_and_a_resumed_run_stays_stopped(tmp_path):

@@ -3,6 +3,7 @@
 import logging
 import sys
 import types
+import warnings
 
 import pytest
 
@@ -61,3 +62,22 @@ def test_other_exceptions_that_nobody_waits_for_are_told(monkeypatch):
         about = types.SimpleNamespace(exc_value=RuntimeError(text), object=thing)
         sys.unraisablehook(about)
     assert [str(about.exc_value) for about in told] == ["else", "x"]
+
+
+def test_coroutines_that_a_failed_save_leaves_are_not_told_and_others_are():
+    lost = "coroutine 'async_serialize_from_host.<locals>.write' was never awaited"
+    mine = "coroutine 'mine' was never awaited"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        orbax_words.quiet()
+        for message in (lost, mine):
+            warnings.warn(message, RuntimeWarning, stacklevel=1)
+    assert [str(warning.message) for warning in told] == [mine]
+
+
+def test_no_save_counts_its_bytes_and_so_none_leaks_them():
+    counting = pytest.importorskip(
+        "orbax.checkpoint._src.serialization.tensorstore_utils"
+    )
+    orbax_words.quiet()
+    assert counting.get_tensorstore_raw_bytes() == 0

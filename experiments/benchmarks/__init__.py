@@ -1,0 +1,1 @@
+"""What ``experiments.benchmark`` compares, and the libraries it compares with."""

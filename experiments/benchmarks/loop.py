@@ -1,0 +1,130 @@
+"""The loop against its bare step: what data, metrics and checkpoints cost a run.
+
+The run is a whole one, by ``runs.execute``: recorder, feed, evaluation, checkpoints
+at their defaults. Counted is its time from the first step to the last, the last save
+on the disk included, without compiling. The bare side is the same compiled step, by
+the same way and in equal blocks, over batches that lie on the device, and the same
+evaluation over batches that lie there too, as often as the run checks. So evaluating
+counts on both sides, and what is left between them is the loop's. Samples that a run
+shows as it learns are left out, and so is all that comes after the last step.
+"""
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import common, image_classification, language_model
+from jaxdl import __version__, runs
+from jaxdl.runs import writers
+from jaxdl.runs.folder import RunFolder
+from jaxdl.runs.machine import Machine
+from jaxdl.train.task import Findings, Plan, Task
+
+Built = Callable[[], tuple[Task, Plan]]
+
+# Batches on the device: more than the caches of a CPU hold.
+RESIDENT = 16
+
+
+def cases(images: Path) -> dict[str, tuple[Any, Any]]:
+    """Name to an experiment's module and its settings: steps of about 1 ms, of tens of
+    ms by a convolution, and of tens of ms by matrix products."""
+    pictures = image_classification.Settings(
+        dataset=f"npz:{images}", batch_size=128, augment="none", dropout=0.0
+    )
+    with_model = dataclasses.replace
+    return {
+        "mlp_128": (
+            image_classification,
+            with_model(pictures, model="mlp", max_steps=6000),
+        ),
+        "cnn": (
+            image_classification,
+            with_model(pictures, model="simple_cnn", max_steps=300, evaluate_every=100),
+        ),
+        "transformer_small": (
+            language_model,
+            language_model.Settings(
+                context=128, width=128, layers=4, max_steps=150, evaluate_every=50
+            ),
+        ),
+    }
+
+
+def draw_images(path: Path, count: int = 54_000) -> None:
+    """An ``npz:`` data set of the shape of MNIST: ten patterns under noise."""
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 64, size=(10, 28, 28), dtype=np.uint8)
+    labels = rng.integers(0, 10, size=count, dtype=np.int32)
+    images = rng.integers(0, 192, size=(count, 28, 28), dtype=np.uint8)
+    images += patterns[labels]
+    np.savez(path, images=images, labels=labels)
+
+
+def bare_seconds(task: Task, plan: Plan) -> tuple[float, int]:
+    """Seconds of the plan's steps and checks without a loop, and steps a dispatch."""
+    machine = Machine.of(task, plan)
+    size = machine.steps_per_call
+    way = machine.way.block if size > 1 else machine.way.step
+    step = way(task.step, axis=machine.axis)
+    count = () if size == 1 else (size,)
+    blocks = max(RESIDENT // size, 2)
+    batches = [machine.feed(i * size, *count) for i in range(blocks)]
+    parts = list(machine.passes(task.data.validation))
+    state = machine.state()
+    state, metrics = step(state, batches[0])
+    jax.block_until_ready([machine.evaluation(state, part) for part in parts])
+    began = time.perf_counter()
+    for at in range(size, plan.steps + 1, size):
+        state, metrics = step(state, batches[at // size % blocks])
+        if at % plan.evaluate_every < size or at == plan.steps:
+            jax.block_until_ready(metrics)
+            jax.device_get([machine.evaluation(state, part) for part in parts])
+    jax.block_until_ready(state)
+    machine.feed.close()
+    return time.perf_counter() - began, size
+
+
+def run_account(name: str, task: Task, plan: Plan, settings: Any) -> dict[str, float]:
+    """Where the time of the whole run went, as it told by itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        request = dataclasses.replace(common.request(name, settings), workdir=folder)
+        runs.execute(request, lambda: (task, plan))
+        return writers.read(RunFolder(Path(folder)).speed)[-1]["account"]
+
+
+def take(name: str, bare: bool) -> dict[str, Any]:
+    """One side of a case in this process: the run, or its bare step.
+
+    Returns:
+      ``milliseconds`` a step, checks included on both sides.
+    """
+    runs.prepare()
+    with tempfile.TemporaryDirectory() as folder:
+        images = Path(folder) / "images.npz"
+        draw_images(images)
+        module, settings = cases(images)[name]
+        task, plan = module.build(settings)
+    nothing: Any = {
+        "show": None,
+        "baselines": dict,
+        "findings": lambda *_: Findings({}, {}),
+    }
+    task = dataclasses.replace(task, **nothing)
+    if bare:
+        seconds, _ = bare_seconds(task, plan)
+    else:
+        account = run_account(module.NAME, task, plan, settings)
+        told = ("start", "compile", "end")
+        seconds = account["wall"] - sum(account[name] for name in told)
+    return {
+        "losses": [],
+        "milliseconds": 1e3 * seconds / plan.steps,
+        "versions": {"jaxdl": __version__},
+    }

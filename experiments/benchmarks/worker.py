@@ -1,0 +1,107 @@
+"""One library, one case, in a process of its own; prints one line of JSON.
+
+``python -m experiments.benchmarks.worker '{"library": "torch", ...}'``: the fields of
+``Task``. No flags, since their room imports JAX, which would count as memory of every
+peer.
+"""
+
+import dataclasses
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks import cases
+
+CHECKED = 3  # steps whose losses both sides must agree on
+WARM_UP = 0.5  # seconds
+TOGETHER = 0.1  # seconds of steps between two looks at the clock
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a worker is told.
+
+    Attributes:
+      library: a key of ``cases.LIBRARIES``.
+      case: a key of ``cases.WORK[work]``.
+      parameters: file of the initial parameters; jaxdl writes it.
+      cores: threads.
+      device: "cpu" or "gpu".
+      seconds: how long to time.
+      work: a key of ``cases.WORK``.
+    """
+
+    library: str
+    case: str
+    parameters: str
+    cores: int
+    device: str = "cpu"
+    seconds: float = 2.0
+    work: str = "training"
+
+
+def time_steps(side: cases.Side, seconds: float) -> dict[str, Any]:
+    """Losses of the first steps, then the median time of a step.
+
+    The clock is looked at after about a tenth of a second of steps, so that a library
+    may dispatch ahead, as it does in training.
+    """
+    began = time.perf_counter()
+    losses = list(side.losses(side.step()))
+    first = time.perf_counter() - began
+    while len(losses) < CHECKED:
+        losses += side.losses(side.step())
+    calls, spent = 1, 0.0
+    while spent < WARM_UP * min(seconds, 1.0):
+        took = _take(side, calls)
+        spent += took
+        calls = max(1, round(calls * TOGETHER / took))
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 3:
+        times.append(_take(side, calls))
+    return {
+        "losses": losses[:CHECKED],
+        "milliseconds": 1e3 * statistics.median(times) / (calls * side.steps),
+        "first_seconds": first,
+        "steps_per_call": side.steps,
+    }
+
+
+def _take(side: cases.Side, calls: int) -> float:
+    """Seconds of so many calls, to the end of the last."""
+    began = time.perf_counter()
+    for _ in range(calls):
+        taken = side.step()
+    side.losses(taken)
+    return time.perf_counter() - began
+
+
+def work(task: Task) -> dict[str, Any]:
+    """Time the task in this process; ``absent`` says what the library does not have."""
+    os.environ["JAX_PLATFORMS"] = "cpu" if task.device == "cpu" else "cuda"
+    if task.work == "loop":
+        from experiments.benchmarks import loop
+
+        return loop.take(task.case, bare=task.library != "jaxdl")
+    if task.work in ("checkpoint", "startup"):
+        from experiments.benchmarks import running
+
+        return running.WORK[task.work](ours=task.library == "jaxdl")
+    case, file = cases.WORK[task.work][task.case], Path(task.parameters)
+    try:
+        side = cases.side(task.library, case, file, task.cores, task.device, task.work)
+    except LookupError as error:
+        return {"absent": str(error.args[0])}
+    found = time_steps(side, task.seconds)
+    found["examples_a_second"] = 1e3 * case.size / found["milliseconds"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {**found, "peak_mib": peak, "versions": dict(side.versions)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(work(Task(**json.loads(sys.argv[1])))))

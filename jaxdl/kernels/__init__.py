@@ -1,0 +1,21 @@
+"""Compiled kernels for CPU, an optional extra: pure lowerings stand in without them.
+
+``python -m jaxdl.kernels`` compiles them with the user's own C++ compiler into the
+user's cache folder; from then on they are used wherever they suit.
+"""
+
+from jaxdl.kernels.building import BuildError, build, built, location
+from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
+from jaxdl.kernels.loading import load, supports
+
+__all__ = [
+    "BuildError",
+    "Window",
+    "build",
+    "built",
+    "convolve",
+    "convolve_transposed",
+    "load",
+    "location",
+    "supports",
+]

@@ -1,0 +1,101 @@
+"""Compiling the kernels: with the user's C++ compiler, for this CPU, once."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+
+SOURCE = Path(__file__).with_name("convolution.cc")
+COMPILERS = ("g++", "clang++", "c++")
+FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=c++17")
+SHARED = ("-fPIC", "-shared", "-w")
+
+
+class BuildError(RuntimeError):
+    """The kernels could not be compiled; the message says why, in a line."""
+
+
+def location() -> Path:
+    """Where the compiled library of this source, CPU and jaxlib is or would be.
+
+    Under ``$XDG_CACHE_HOME/jaxdl/kernels`` or ``~/.cache/jaxdl/kernels``: code for the
+    CPU that compiled it, which another one with the same home folder must not run.
+    """
+    home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+    jaxlib = importlib.metadata.version("jaxlib")
+    about = (SOURCE.read_text(), " ".join(FLAGS), jaxlib, _cpu())
+    name = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
+    return Path(home) / "jaxdl" / "kernels" / f"{name}.so"
+
+
+def built() -> Path | None:
+    """The compiled library, if it is there and this user's own to be run."""
+    path = location()
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return None
+    return path if not hasattr(os, "getuid") or owner == os.getuid() else None
+
+
+def build(compiler: str = "") -> Path:
+    """Compiles the library, and gives where it is.
+
+    Args:
+      compiler: a C++17 compiler; empty: ``$CXX``, or the first of g++, clang++, c++.
+
+    Raises:
+      BuildError: there is no compiler, it failed, or the folder cannot be written.
+    """
+    command = [*_compiler(compiler), *FLAGS, *SHARED]
+    include = f"-I{jax.ffi.include_dir()}"
+    path = location()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as room:
+            made = Path(room) / path.name
+            command += [include, str(SOURCE), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                said = [line for line in done.stderr.splitlines() if "error" in line]
+                first = (said or done.stderr.splitlines() or ["it said nothing"])[0]
+                raise BuildError(f"{command[0]} could not compile the kernels: {first}")
+            made.replace(path)  # whole or not at all
+    except OSError as error:
+        raise BuildError(
+            f"cannot write the kernels to {path.parent}: {error}"
+        ) from None
+    return path
+
+
+def _compiler(name: str) -> list[str]:
+    """A compiler's command.
+
+    Raises:
+      BuildError: there is none.
+    """
+    asked = (name or os.environ.get("CXX", "")).split()
+    for command in [asked] if asked else [[each] for each in COMPILERS]:
+        if shutil.which(command[0]):
+            return command
+    names = " ".join(asked) or ", ".join(COMPILERS)
+    raise BuildError(
+        f"no C++ compiler found ({names}): install one, such as g++, or set CXX. "
+        "Without the kernels everything runs, convolutions slower."
+    )
+
+
+def _cpu() -> str:
+    """Model and instructions of this CPU ("flags" on x86, "Features" on ARM)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    kinds = ("model name", "flags", "Features")
+    return " ".join(sorted({line for line in lines if line.startswith(kinds)}))

@@ -1,0 +1,202 @@
+"""Two-dimensional convolution by the compiled kernel, as a JAX primitive.
+
+One primitive, of three kinds: the value, its gradient by the input and its gradient
+by the kernel. Each is linear in both operands, and each one's derivatives are the two
+others: forward and reverse mode of any order follow. Under ``vmap`` all members are
+one call; a batch that is sharded over devices stays so. Inside ``shard_map`` it needs
+``check_vma=False``, as inside ``pmap``.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax._src import dispatch  # as Transformer Engine does, for want of a public name
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array, Float
+
+FORWARD, BY_INPUT, BY_KERNEL = "forward", "input_gradient", "kernel_gradient"
+
+Images = Float[Array, "batch height width inputs"]
+Kernel = Float[Array, "window_height window_width inputs outputs"]
+Maps = Float[Array, "batch out_height out_width outputs"]
+
+
+class Window(NamedTuple):
+    """How the window moves: pixels a step, and zeros before the first pixel."""
+
+    stride_y: int
+    stride_x: int
+    top: int
+    left: int
+
+
+def convolve(
+    x: Images, kernel: Kernel, window: Window, out_size: tuple[int, int]
+) -> Maps:
+    """A convolution (cross-correlation) whose output has ``out_size``.
+
+    What the last windows see beyond the image is zero. float32 or float64, both alike.
+    """
+    shape = (1, x.shape[0], *out_size, kernel.shape[-1])
+    return _bind(FORWARD, x[None], kernel[None], window, shape)[0]
+
+
+def convolve_transposed(
+    slope: Maps, kernel: Kernel, window: Window, size: tuple[int, int]
+) -> Images:
+    """The transpose, by the input, of a convolution of images of ``size``."""
+    shape = (1, slope.shape[0], *size, kernel.shape[-2])
+    return _bind(BY_INPUT, slope[None], kernel[None], window, shape)[0]
+
+
+primitive = Primitive("jaxdl_convolution")
+
+
+def _bind(
+    kind: str, a: Array, b: Array, window: Window, shape: tuple[int, ...]
+) -> Array:
+    return primitive.bind(a, b, kind=kind, window=window, shape=shape)
+
+
+@primitive.def_abstract_eval
+def _shape(a: Any, b: Any, *, kind: str, window: Window, shape: tuple[int, ...]) -> Any:
+    if a.dtype != b.dtype:
+        raise TypeError(f"operands of one type are needed, not {a.dtype} and {b.dtype}")
+    return a.update(shape=shape)
+
+
+@primitive.def_impl
+@partial(jax.jit, static_argnames=("kind", "window", "shape"))
+def _run(a: Array, b: Array, **how: Any) -> Array:
+    return primitive.bind(a, b, **how)
+
+
+# Derivatives. Of a kind, what its two operands and its result are: images ("x"),
+# kernel ("w") or maps ("y"); the operands of a kind are always named in this order.
+_OPERANDS = {FORWARD: ("x", "w"), BY_INPUT: ("y", "w"), BY_KERNEL: ("x", "y")}
+_MAKING = {"y": FORWARD, "x": BY_INPUT, "w": BY_KERNEL}
+_RESULT = {kind: name for name, kind in _MAKING.items()}
+
+
+def _transpose(
+    place: int, cotangent: Array, a: Any, b: Any, *, kind: str, window: Window, **_: Any
+) -> Array:
+    """What the operand at ``place`` receives: the kind that makes such arrays."""
+    wanted, other = _OPERANDS[kind][place], _OPERANDS[kind][1 - place]
+    known = {other: (a, b)[1 - place], _RESULT[kind]: cotangent}
+    shape = (a, b)[place].aval.shape
+    making = _MAKING[wanted]
+    first, second = (known[name] for name in _OPERANDS[making])
+    return _bind(making, first, second, window, shape)
+
+
+ad.defbilinear(primitive, partial(_transpose, 0), partial(_transpose, 1))
+
+
+def _batch(
+    operands: tuple[Array, Array],
+    axes: tuple[Any, Any],
+    *,
+    kind: str,
+    window: Window,
+    shape: tuple[int, ...],
+) -> tuple[Array, int]:
+    """A stack of calls is one call of more members."""
+    size = next(
+        operand.shape[axis]
+        for operand, axis in zip(operands, axes, strict=True)
+        if axis is not batching.not_mapped
+    )
+
+    def members(operand: Array, axis: Any) -> Array:
+        if axis is batching.not_mapped:
+            stacked = jnp.broadcast_to(operand, (size, *operand.shape))
+        else:
+            stacked = jnp.moveaxis(operand, axis, 0)
+        return stacked.reshape(-1, *stacked.shape[2:])
+
+    first, second = (members(*each) for each in zip(operands, axes, strict=True))
+    whole = _bind(kind, first, second, window, (size * shape[0], *shape[1:]))
+    return whole.reshape(size, *shape), 0
+
+
+batching.primitive_batchers[primitive] = _batch
+
+
+# Where batch axes (and members) lie over devices, each does its part.
+
+
+def _call(kind: str, window: Window, shape: tuple[int, ...], a: Array, b: Array) -> Any:
+    result = jax.ShapeDtypeStruct(shape, a.dtype)
+    call = jax.ffi.ffi_call(f"jaxdl_{kind}", result)
+    return call(a, b, window=np.array(window, np.int64))
+
+
+def _parts(kind: str, sharding: NamedSharding) -> tuple[Any, Any, PartitionSpec]:
+    """Axes that share the batch; the layout of both operands, and of the result."""
+    spec = (*sharding.spec, None, None)
+    members, batch = spec[:2]
+    examples, weights = PartitionSpec(members, batch), PartitionSpec(members)
+    lies = [weights if name == "w" else examples for name in _OPERANDS[kind]]
+    return batch, lies, weights if kind == BY_KERNEL else examples
+
+
+def _partition(
+    kind: str,
+    window: Window,
+    shape: tuple[int, ...],
+    mesh: Any,
+    arguments: Any,
+    result: Any,
+) -> Any:
+    batch, lies, out = _parts(kind, arguments[0].sharding)
+    on = partial(NamedSharding, mesh)
+    share = on(out).shard_shape(shape)
+
+    def part(a: Array, b: Array) -> Array:
+        y = _call(kind, window, share, a, b)
+        reduced = kind == BY_KERNEL and batch is not None
+        return jax.lax.psum(y, batch) if reduced else y
+
+    return mesh, part, on(out), tuple(map(on, lies))
+
+
+def _infer(
+    kind: str,
+    window: Window,
+    shape: tuple[int, ...],
+    mesh: Any,
+    arguments: Any,
+    result: Any,
+) -> NamedSharding:
+    return NamedSharding(mesh, _parts(kind, arguments[0].sharding)[2])
+
+
+_RULES = {
+    FORWARD: "m n h w i, m u v i o -> m n p q o",
+    BY_INPUT: "m n p q o, m u v i o -> m n h w i",
+    BY_KERNEL: "m n h w i, m n p q o -> m u v i o",
+}
+
+
+def _lower(a: Array, b: Array, *, kind: str, window: Window, shape: Any) -> Array:
+    call = custom_partitioning(_call, static_argnums=(0, 1, 2))
+    call.def_partition(
+        partition=_partition,
+        infer_sharding_from_operands=_infer,
+        sharding_rule=_RULES[kind],
+        reduction_factors=("n",) if kind == BY_KERNEL else (),
+    )
+    return call(kind, window, shape, a, b)
+
+
+dispatch.prim_requires_devices_during_lowering.add(primitive)
+mlir.register_lowering(
+    primitive, mlir.lower_fun(_lower, multiple_results=False), platform="cpu"
+)

@@ -1,0 +1,45 @@
+"""Loading the kernels, once a process, where they were built."""
+
+import ctypes
+import os
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+
+from jaxdl.kernels.building import built
+
+TARGETS = ("jaxdl_forward", "jaxdl_input_gradient", "jaxdl_kernel_gradient")
+# Set to "off" to leave built kernels out.
+SWITCH = "JAXDL_KERNELS"
+
+
+@cache
+def load() -> bool:
+    """Whether the kernels are there: makes them known to XLA the first time."""
+    path = None if os.environ.get(SWITCH) == "off" else built()
+    if path is None:
+        return False
+    try:
+        library = ctypes.cdll.LoadLibrary(str(path))
+        for name in TARGETS:
+            capsule = jax.ffi.pycapsule(getattr(library, name))
+            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    except (OSError, AttributeError) as error:
+        logging.warning(
+            "The compiled kernels cannot be used, pure lowerings are: %s. Build them "
+            "anew with python -m jaxdl.kernels.",
+            error,
+        )
+        return False
+    return True
+
+
+def supports(dtype: jnp.dtype) -> bool:
+    """Whether kernels are there for numbers of this type, where JAX computes."""
+    return (
+        dtype in (jnp.float32, jnp.float64)
+        and jax.default_backend() == "cpu"
+        and load()
+    )

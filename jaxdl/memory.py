@@ -1,0 +1,31 @@
+"""Memory that a step frees is kept for the next one."""
+
+import ctypes
+import sys
+
+# Parameters of mallopt, from glibc's malloc.h.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+
+
+def keep_freed_memory() -> bool:
+    """Tell the C library to keep large blocks that are freed, and give them out again.
+
+    By default glibc takes each large block from the operating system and gives it back
+    at once. XLA's CPU backend asks for its temporary arrays anew at every call, so
+    that each step then waits for the system to hand over, and clear, the same pages:
+    digits' CNN took 37 and 47 ms a step, and 25 and 35 with its memory kept (a busy
+    virtual machine). The price: the process holds on to the most memory that it used.
+
+    Call it before the first step. It is for the whole process.
+
+    Returns:
+      Whether it was done: False where the C library is not glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "gnu_get_libc_version"):
+        return False
+    # No block is mapped apart from the heap, and the heap is never cut.
+    apart = library.mallopt(_MMAP_MAX, 0)
+    return bool(apart and library.mallopt(_TRIM_THRESHOLD, ctypes.c_int(2**31 - 1)))
