@@ -16,7 +16,7 @@ from jaxtyping import Array, PyTree
 from jaxdl.batch import Batch, positions
 from jaxdl.metrics import Mean, value
 from jaxdl.train.evaluation import EVALUATION_SEED, Evaluation
-from jaxdl.train.nonfinite import TELL, guarded
+from jaxdl.train.nonfinite import guarded
 from jaxdl.train.state import State, create_state, evaluation_params
 from jaxdl.train.step import (
     Metrics,
@@ -105,8 +105,9 @@ def make_adversarial_step(
     if "freeze" in options:
         raise ValueError("a player that is frozen is no player: leave freeze out.")
     make_step(generator, optimizer, on_nonfinite=on_nonfinite, **options)  # checks
-    told = {"on_nonfinite": "ignore" if on_nonfinite == "ignore" else TELL}
-    play = partial(_play, optimizer, {**options, **told})
+    # A player that fails stops the pair: what is played after it changes nothing.
+    rule = "ignore" if on_nonfinite == "ignore" else "stop"
+    play = partial(_play, optimizer, {**options, "on_nonfinite": rule})
 
     def criticize(state: State, numbered: tuple[Array, Batch]) -> tuple[State, Any]:
         number, part = numbered
@@ -129,7 +130,7 @@ def make_adversarial_step(
         metrics, bad = _told([maker, critic]), jnp.int32(0)
         if codes[0] is not None:
             bad = _culprit(state.params, codes[0].total, jnp.max(codes[1].total))
-        return guarded(on_nonfinite, bad, new, state, metrics)
+        return _undone(on_nonfinite, bad, new, state, metrics)
 
     return step
 
@@ -158,11 +159,30 @@ def _play(
     )
     after, metrics = make_step(own, optimizer, **options)(seat, batch)
     new = state.replace(
+        step=jnp.minimum(state.step, after.step),  # negative once it has failed
         params={**state.params, **after.params},
         model_state=after.model_state,
         opt_state={**state.opt_state, player: after.opt_state},
     )
     return new, metrics
+
+
+def _undone(
+    on_nonfinite: str, bad: Array, new: State, old: State, metrics: Metrics
+) -> tuple[State, Metrics]:
+    """State and metrics by the rule for a step that is not finite. The generator, which
+    plays last, has kept what it had where anything failed: the rest goes back."""
+
+    def with_generator(state: State, other: State) -> State:
+        parts = {"generator": other.params["generator"]}
+        moments = {"generator": other.opt_state["generator"]}
+        return state.replace(
+            params={**state.params, **parts}, opt_state={**state.opt_state, **moments}
+        )
+
+    rest = with_generator(new, old)  # what is the same in both needs no choice
+    kept, metrics = guarded(on_nonfinite, bad, rest, old, metrics)
+    return with_generator(kept, new), metrics
 
 
 def _culprit(params: PyTree, generator: Array, discriminator: Array) -> Array:

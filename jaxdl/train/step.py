@@ -17,7 +17,7 @@ from jaxdl.batch import Batch, inside_pmap, positions, size, sum_over_devices
 from jaxdl.metrics import Mean, value
 from jaxdl.optimizers import with_hyper
 from jaxdl.parameters import trainable_mask
-from jaxdl.train.nonfinite import ON_NONFINITE, TELL, Metrics, culprit, guarded
+from jaxdl.train.nonfinite import ON_NONFINITE, Metrics, culprit, guarded_update
 from jaxdl.train.state import State
 
 Step = Callable[[Any, Batch], tuple[Any, Metrics]]
@@ -73,12 +73,15 @@ def make_step(
         grads, norm, bad, extra = _finish_gradient(
             grads, count, state.params, hyper, penalty, clip_norm, frozen, metrics
         )
-        new = _updated(optimizer, state, grads, hyper, frozen)
-        new = new.replace(model_state=model_state)
+
+        def update(old: State, grads: PyTree) -> State:
+            new = _updated(optimizer, old, grads, hyper, frozen)
+            return new.replace(model_state=model_state)
+
         metrics = {**metrics, **extra, "gradient_norm": value(norm)}
         if "learning_rate" in hyper:
             metrics["learning_rate"] = value(hyper["learning_rate"])
-        return guarded(on_nonfinite, bad, new, state, metrics)
+        return guarded_update(on_nonfinite, bad, update, grads, state, metrics)
 
     return step
 
@@ -108,7 +111,7 @@ def _check_options(accumulate_steps: int, clip_norm: Any, on_nonfinite: str) -> 
         raise ValueError(f"accumulate_steps is {accumulate_steps}: give 1 or more.")
     if clip_norm is not None and not clip_norm > 0:
         raise ValueError(f"clip_norm is {clip_norm}: give a number above 0, or None.")
-    if on_nonfinite not in (*ON_NONFINITE, TELL):
+    if on_nonfinite not in ON_NONFINITE:
         raise ValueError(
             f"on_nonfinite is {on_nonfinite!r}: give one of {', '.join(ON_NONFINITE)}."
         )
