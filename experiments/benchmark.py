@@ -1,12 +1,12 @@
 """Compare jaxdl's speed with PyTorch, Keras and plain Flax on this machine.
 
 Each figure is measured side by side: a fresh process a library, by turns, as many
-threads each; medians of the rounds, warm-up apart. From the same initial parameters
-on the same batches, the first losses of both sides must agree; else there is no
-figure. A ratio above 1 means that jaxdl is better. Beside jaxdl itself: loop (its
-peer the bare step), guard (against loss that is not finite; peer without), population
-(in turn), checkpoint (waiting for the disk), startup and compile (the first start),
-generation (no cache).
+threads each (guard: both sides in one); medians of the rounds, warm-up apart. From the
+same initial parameters on the same batches, the first losses of both sides must agree;
+else there is no figure. A ratio above 1 means that jaxdl is better. Beside jaxdl
+itself: loop (its peer the bare step), guard (against loss that is not finite; peer
+without), population (in turn), checkpoint (waiting for the disk), startup and compile
+(the first start), generation (no cache).
 """
 
 import dataclasses
@@ -186,8 +186,12 @@ def measure(
             work=work,
         )
         for number in range(settings.rounds):
+            together: dict[str, Any] = {}
             for library in list(found):
-                result = taking(dataclasses.replace(task, library=library))
+                result = together.get(library) or taking(
+                    dataclasses.replace(task, library=library)
+                )
+                together |= result.pop("beside", {})
                 if "absent" in result:
                     say(f"{case}: skipped: {result['absent']}")
                     del found[library]
@@ -277,6 +281,9 @@ def main(settings: Settings) -> int:
     def say(line: str) -> None:
         to.print(line, soft_wrap=True)
 
+    needed = [MEASURES[name].libraries for name in measures]
+    if all(libraries == () for libraries in needed):
+        peers = []  # jaxdl beside itself
     peers = installed(peers, say)
     made: list[Row] = []
     versions: dict[str, str] = {}

@@ -133,7 +133,9 @@ WORK = {
     },
     # By experiments of their own: see ``loop`` and ``running``.
     "loop": {name: CASES[name] for name in ("mlp_128", "cnn", "transformer_small")},
-    "guard": {name: CASES[name] for name in ("mlp_128", "cnn", "transformer_small")},
+    "guard": {
+        name: CASES[name] for name in ("mlp_128", "cnn", "transformer_small", "dcgan")
+    },
     "checkpoint": {"mlp_128": CASES["mlp_128"]},
     "startup": {"cnn": CASES["cnn"]},
 }

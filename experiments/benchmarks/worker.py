@@ -45,12 +45,28 @@ class Task:
     work: str = "training"
 
 
-def time_steps(side: cases.Side, seconds: float) -> dict[str, Any]:
-    """Losses of the first steps, then the median time of a step.
+def time_steps(*sides: cases.Side, seconds: float) -> list[dict[str, Any]]:
+    """Of each side the losses of its first steps, then the median time of a step; of
+    several in this process by turns.
 
     The clock is looked at after about a tenth of a second of steps, so that a library
     may dispatch ahead, as it does in training.
     """
+    found = [_warm_up(side, seconds) for side in sides]
+    times: list[list[float]] = [[] for _ in sides]
+    turn = list(zip(sides, found, times, strict=True))
+    while any(sum(spent) < seconds or len(spent) < 3 for spent in times):
+        for side, told, spent in turn:
+            spent.append(_take(side, told["calls"]))
+        turn.reverse()
+    for told, spent in zip(found, times, strict=True):
+        steps = told.pop("calls") * told["steps_per_call"]
+        told["milliseconds"] = 1e3 * statistics.median(spent) / steps
+    return found
+
+
+def _warm_up(side: cases.Side, seconds: float) -> dict[str, Any]:
+    """The first losses, and how many calls make a tenth of a second."""
     began = time.perf_counter()
     losses = list(side.losses(side.step()))
     first = time.perf_counter() - began
@@ -61,14 +77,11 @@ def time_steps(side: cases.Side, seconds: float) -> dict[str, Any]:
         took = _take(side, calls)
         spent += took
         calls = max(1, round(calls * TOGETHER / took))
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 3:
-        times.append(_take(side, calls))
     return {
         "losses": losses[:CHECKED],
-        "milliseconds": 1e3 * statistics.median(times) / (calls * side.steps),
         "first_seconds": first,
         "steps_per_call": side.steps,
+        "calls": calls,
     }
 
 
@@ -93,14 +106,22 @@ def work(task: Task) -> dict[str, Any]:
 
         return running.WORK[task.work](ours=task.library == "jaxdl")
     case, file = cases.WORK[task.work][task.case], Path(task.parameters)
+    # A few percent are told apart only within one process, by turns.
+    together = [task.library] + (["unguarded"] if task.work == "guard" else [])
     try:
-        side = cases.side(task.library, case, file, task.cores, task.device, task.work)
+        sides = [
+            cases.side(library, case, file, task.cores, task.device, task.work)
+            for library in together
+        ]
     except LookupError as error:
         return {"absent": str(error.args[0])}
-    found = time_steps(side, task.seconds)
-    found["examples_a_second"] = 1e3 * case.size / found["milliseconds"]
+    found = time_steps(*sides, seconds=task.seconds)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {**found, "peak_mib": peak, "versions": dict(side.versions)}
+    for told, side in zip(found, sides, strict=True):
+        told["examples_a_second"] = 1e3 * case.size / told["milliseconds"]
+        told |= {"peak_mib": peak, "versions": dict(side.versions)}
+    beside = dict(zip(together[1:], found[1:], strict=True))
+    return {**found[0], **({"beside": beside} if beside else {})}
 
 
 if __name__ == "__main__":
