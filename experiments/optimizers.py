@@ -131,7 +131,7 @@ class Sweep:
         labels = {n: f"{n}, {self.rates[self.best(n)]:g}" for n in names}
         losses = {n: self.by_rate(self.courses[n].train["loss"]) for n in names}
         return comparison.Panel(
-            title="each at its best rate",
+            title="each at its rate of least validation loss",
             x="step",
             y="training loss",
             at={labels[n]: self.courses[n].at for n in names},

@@ -125,6 +125,30 @@ def test_the_trouble_of_one_player_undoes_the_step_of_both(rule, name):
     assert (bits(later.params) != bits(first.params)) is (rule == "skip")
 
 
+@pytest.mark.parametrize("rule", ["skip", "stop"])
+def test_the_trouble_of_one_update_among_several_undoes_those_before_it(rule):
+    def reading(params, model_state, hyper, data, key, training):
+        (total, count), rest = discriminator(
+            params, model_state, hyper, data, key, training
+        )
+        return (total + jnp.sum(data["inputs"] - data["inputs"]), count), rest
+
+    step = train.make_adversarial_step(
+        generator, reading, SGD, critic_updates=3, on_nonfinite=rule
+    )
+    bad = batch()
+    bad["inputs"][1] = np.nan  # of the second update; the generator sees the first's
+    first = state(ema_decay=0.9)
+    after, _ = quick.jit(step)(first, bad)
+    for now, before in (
+        (after.params, first.params),
+        (after.model_state, first.model_state),
+        (after.ema, first.ema),
+    ):
+        assert bits(now) == bits(before)
+    assert int(after.step) == {"skip": 1, "stop": -1}[rule]
+
+
 def test_the_moving_average_follows_both_players_and_is_what_is_measured():
     compiled = quick.jit(STEP(SGD, critic_updates=2))
     new, _ = compiled(state(ema_decay=0.9), batch())
