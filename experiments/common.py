@@ -12,7 +12,7 @@ import optax
 
 from experiments.flags import TrainingSettings, identity
 from jaxdl import data, models, objectives, optimizers, parallel, runs, train
-from jaxdl.runs import joining, population, warm_start
+from jaxdl.runs import environment, joining, population, warm_start
 from jaxdl.runs.flagfile import flag_text
 from jaxdl.train.task import Plan, Task, steps_of
 
@@ -299,6 +299,7 @@ def request(name: str, settings: TrainingSettings) -> runs.Request:
         profile=settings.profile,
         verify=settings.verify,
         other_code=settings.other_code,
+        began=environment.process_began(),
     )
 
 

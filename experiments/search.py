@@ -349,7 +349,7 @@ def _test(
     place = folder.members / "best"
     print(f"the best trial, {running.label(found.best.asked)}, as a run of its own")
     best = dataclasses.replace(about.trial(found.best.asked), workdir=str(place))
-    request = common.request(about.name, best)
+    request = dataclasses.replace(common.request(about.name, best), began=None)
     code = runs.execute(request, lambda: common.built(best, about.build))
     if code:
         print("the trials are kept: the same search goes on with its best trial.")

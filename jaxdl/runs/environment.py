@@ -125,6 +125,12 @@ def process_seconds() -> float | None:
         return None
 
 
+def process_began() -> float | None:
+    """The start of this process by ``time.perf_counter``, where the system tells."""
+    seconds = process_seconds()
+    return None if seconds is None else time.perf_counter() - seconds
+
+
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -48,6 +48,8 @@ class Request:
       profile: leave a trace of the first steps.
       verify: restore no checkpoint that is not what its manifest says.
       other_code: go on with a run that other code began.
+      began: clock (``time.perf_counter``) from which its time counts, such as the
+        start of its process; None: when it is executed.
     """
 
     experiment: str
@@ -58,6 +60,7 @@ class Request:
     profile: bool = False
     verify: bool = True
     other_code: bool = False
+    began: float | None = None
 
     @property
     def length(self) -> dict[str, Any]:
@@ -92,6 +95,8 @@ def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
     Raises:
       ValueError, OSError: in one line, for input that cannot be used.
     """
+    if request.began is None:
+        request = dataclasses.replace(request, began=time.perf_counter())
     prepare()
     # What lies on the disk is asked by one process, and told to all.
     name, standing = hosts.by_first(partial(_standing, request))
@@ -197,7 +202,7 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
     about = (request.experiment, folder, machine)
     show = machine.show if machine.task.show is not None else None
     task = dataclasses.replace(machine.task, show=show)
-    with Recorder(folder, task, machine.plan) as recorder:
+    with Recorder(folder, task, machine.plan, began=request.began) as recorder:
         return train_to_the_end(
             request,
             folder,

@@ -5,6 +5,7 @@ and reported as a run of its own would be, below ``members/``.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -80,6 +81,8 @@ def execute(
     """
     if way not in WAYS:
         raise ValueError(f"the way is {way!r}: give one of {', '.join(WAYS)}.")
+    if request.began is None:
+        request = dataclasses.replace(request, began=time.perf_counter())
     execution.prepare()
     hosts.together(_require_one_process)
     path = Path(request.workdir or default_workdir(request.experiment))
@@ -133,7 +136,9 @@ def _in_turn(request: Request, folder: RunFolder, members: Sequence[Member]) -> 
     for member in members:
         print(f"member {member.name}")
         code = execution.execute(
-            dataclasses.replace(_request(request, folder, member), mode="auto"),
+            dataclasses.replace(
+                _request(request, folder, member), mode="auto", began=None
+            ),
             lambda member=member: (member.task, member.plan),  # type: ignore[misc]
         )
         if code:
@@ -164,7 +169,12 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
     # The state is all members' at once: there is none to show.
     task = dataclasses.replace(members[0].task, show=None)
     with Recorder(
-        folder, task, machine.plan, log=log, members=len(members)
+        folder,
+        task,
+        machine.plan,
+        log=log,
+        members=len(members),
+        began=request.began,
     ) as recorder:
         return execution.train_to_the_end(
             request,

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxdl import train
 from jaxdl.parallel import hosts
-from jaxdl.runs import environment, progress_line, screen, shown, writers
+from jaxdl.runs import progress_line, screen, shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.times import COMPILED, Times
 from jaxdl.train.task import Plan, Task
@@ -28,9 +28,11 @@ class Recorder:
         plan: Plan,
         log: Any = None,
         members: int = 1,
+        began: float | None = None,
     ) -> None:
         """``log`` takes the metrics in place of the folder's own files; each step is
-        one of so many ``members``, whose values are shown by their mean."""
+        one of so many ``members``, whose values are shown by their mean; ``began`` as
+        of ``Request``."""
         self._plan = plan
         self._path = folder.path
         self._unwritten: set[str] = set()
@@ -55,7 +57,7 @@ class Recorder:
         self._stepped = False
         self._compiling = 0.0
         self._steady = (0, 0.0)  # steps and seconds that were training alone
-        self._times = Times()
+        self._times = Times(began)
         self._first = 0  # steps taken before this process took up the run
 
     def __enter__(self) -> "Recorder":
@@ -240,8 +242,6 @@ class Recorder:
     def _timed(self, what: str, seconds: float) -> None:
         if what == "dispatch" and not self._stepped:
             self._stepped = True
-            since = environment.process_seconds()
-            if since is not None:
-                self._spent["first_step"] = since
+            self._spent["first_step"] = self._times.since_start()
         for name, part in self._times.timed(what, seconds).items():
             self._spent[name] += part

@@ -5,8 +5,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxdl.runs.environment import process_seconds
-
 # What JAX calls the time XLA takes; read from the disk cache it is short.
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -20,23 +18,29 @@ _PART = {
     "saving": "checkpoint",
     "restoring": "checkpoint",
 }
-# From the process's start to its first step; of the loop; after it: the test part,
-# baselines, pictures; and what is left, such as metrics written and samples shown.
+# From its begin (a command's: its process's) to its first step; of the loop; after it:
+# the test part, baselines, pictures; and what is left, such as metrics written and
+# samples shown.
 PARTS = ("start", "step", "data", "evaluation", "checkpoint", "compile", "end", "rest")
 # What an account also holds where it is known.
 RATES = ("operations_per_second", "peak_operations_per_second")
 
 
 class Times:
-    """Adds up the seconds of this process, each in one part alone.
+    """Adds up a run's seconds, each in one part alone.
 
     Compiling is taken out of whatever it happens in; a dispatch that compiles also
     traces, and counts as compiling as a whole.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        began: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``began``: when, by the clock; None: now."""
         self._clock = clock
-        self._began = clock() - (process_seconds() or 0.0)
+        self._began = clock() if began is None else began
         self._spent: dict[str, float] = defaultdict(float)
         self._unclaimed = 0.0  # compiling, in what has not been told yet
         self._before_end: float | None = None
@@ -57,24 +61,25 @@ class Times:
 
     def started(self) -> None:
         """Told before the first step."""
-        self._spent["start"] = self._since_start() - sum(self._spent.values())
+        self._spent["start"] = self.since_start() - sum(self._spent.values())
         self._unclaimed = 0.0
 
     def ended(self) -> None:
         """Told after the last step."""
         if self._before_end is None:
-            self._before_end = self._since_start() - self._spent["compile"]
+            self._before_end = self.since_start() - self._spent["compile"]
 
     def parts(self) -> dict[str, float]:
         """``wall`` and ``PARTS``, in seconds, which add up to it."""
-        wall = self._since_start()
+        wall = self.since_start()
         spent = {part: self._spent[part] for part in PARTS}
         if self._before_end is not None:
             spent["end"] = wall - self._before_end - spent["compile"]
         spent["rest"] = wall - sum(spent.values())
         return {"wall": wall, **spent}
 
-    def _since_start(self) -> float:
+    def since_start(self) -> float:
+        """Seconds since it began."""
         return self._clock() - self._began
 
 
