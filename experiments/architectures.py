@@ -225,8 +225,8 @@ def _row(name: str, outcome: Outcome, hidden_units: bool) -> list[str]:
     return [
         name,
         comparison.spread(outcome.curve[:, -1], ".4g", ".1g"),
-        comparison.spread(100 * outcome.validation, ".1f", ".1f", "%"),
-        comparison.spread(100 * outcome.test, ".1f", ".1f", "%"),
+        comparing.percent(outcome.validation),
+        comparing.percent(outcome.test),
         "; ".join(seen),
     ]
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
 from experiments.flags import option
 from jaxdl import data as data_room
 from jaxdl import optimizers, runs
@@ -55,6 +57,12 @@ def names(text: str) -> list[str]:
     """Names separated by commas, each once, in the order given."""
     parts = [part.strip() for part in text.split(",")]
     return list(dict.fromkeys(part for part in parts if part))
+
+
+def percent(shares: np.ndarray, digits: int = 1) -> str:
+    """Mean and deviation over the seeds of what are parts of 1."""
+    form = f".{digits}f"
+    return comparison.spread(100 * shares, form, form, "%")
 
 
 def rates(text: str) -> tuple[float, ...]:

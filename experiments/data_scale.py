@@ -97,10 +97,7 @@ class Found:
         rows = [
             [
                 name,
-                *(
-                    comparison.spread(100 * part, ".1f", ".1f", "%")
-                    for part in self.errors(name)
-                ),
+                *(comparing.percent(part) for part in self.errors(name)),
                 f"{self.seconds[name]:.1f}",
             ]
             for name in self.predictions

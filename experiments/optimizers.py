@@ -151,9 +151,7 @@ def _table(sweep: Sweep, order: Sequence[str]) -> comparison.Table:
                 f"{sweep.rates[best]:g}",
                 comparison.spread(sweep.loss(name)[best], ".3g", ".1g"),
                 f"{100 * accuracy[best]:.1f}%",
-                comparison.spread(
-                    100 * sweep.by_rate(course.test)[best], ".1f", ".1f", "%"
-                ),
+                comparing.percent(sweep.by_rate(course.test)[best]),
                 f"{near} of {len(sweep.rates)}",
                 f"{course.seconds:.1f}",
             ]

@@ -73,16 +73,11 @@ class Found:
 
     def to_json(self) -> dict[str, Any]:
         """All numbers."""
-
-        def told(course: stacks.Course) -> dict[str, Any]:
-            names = ("at", "train", "validation", "test", "test_at_best", "seconds")
-            return {name: getattr(course, name) for name in names}
-
         norms = {True: "batch_norm", False: "plain"}
         return {
-            "variants": {name: told(course) for name, course in self.variants.items()},
+            "variants": {name: c.to_json() for name, c in self.variants.items()},
             "deviations": SCALES,
-            "scales": {norms[norm]: told(c) for norm, c in self.scales.items()},
+            "scales": {norms[norm]: c.to_json() for norm, c in self.scales.items()},
         }
 
     def draw(self, folder: RunFolder) -> dict[str, str]:
@@ -119,10 +114,6 @@ class Found:
         return CAPTIONS
 
 
-def _percent(values: np.ndarray) -> str:
-    return comparison.spread(100 * values, ".1f", ".1f", "%")
-
-
 def _variants(found: Found) -> comparison.Table:
     settings, rows = found.settings, []
     for name, course in found.variants.items():
@@ -130,11 +121,11 @@ def _variants(found: Found) -> comparison.Table:
         rows.append(
             [
                 name,
-                _percent(train),
-                _percent(test),
-                _percent(train - test),
+                comparing.percent(train),
+                comparing.percent(test),
+                comparing.percent(train - test),
                 comparison.spread(course.validation["loss"][:, -1], ".3g", ".1g"),
-                _percent(course.test_at_best),
+                comparing.percent(course.test_at_best),
                 BOOK.get(name, "-"),
             ]
         )
@@ -242,15 +233,8 @@ def compare(
     }
     length = _length(settings, settings.epochs)
     net = _network(settings, data)
-    states = stacks.with_numbers(
-        stacks.seeds(net, settings.seeds), list(numbers.values())
-    )
-    course = stacks.train_stack(data, net, states, length)
-    say(f"{', '.join(numbers)}: one program, {course.seconds:.1f} s")
-    variants = {
-        name: stacks.part(course, slice(i * settings.seeds, (i + 1) * settings.seeds))
-        for i, name in enumerate(numbers)
-    }
+    variants = stacks.train_variants(data, net, numbers, settings.seeds, length)
+    say(f"{', '.join(numbers)}: one program, {variants['none'].seconds:.1f} s")
     more: dict[str, dict[str, Any]] = {"batch norm": {"batch_norm": True}}
     if settings.shift:
         shifted = data_room.parse_augmentation(f"shift={settings.shift}")

@@ -95,8 +95,8 @@ class Found:
                 [
                     [
                         name,
-                        _percent(self.plain[name]),
-                        _percent(self.permuted[name]),
+                        comparing.percent(self.plain[name]),
+                        comparing.percent(self.permuted[name]),
                         f"{100 * (self.plain[name] - self.permuted[name]).mean():.1f}",
                     ]
                     for name in NETWORKS
@@ -108,7 +108,7 @@ class Found:
                 "notes: pooling makes small shifts matter less",
                 ("network", *shifts),
                 [
-                    [name, *(_percent(part) for part in self.shifted[name].T)]
+                    [name, *(comparing.percent(part) for part in self.shifted[name].T)]
                     for name in NETWORKS
                 ],
             ),
@@ -151,10 +151,6 @@ class Found:
         )
         comparison.draw([panel], folder.plots / "shifts.png")
         return CAPTIONS
-
-
-def _percent(values: np.ndarray) -> str:
-    return comparison.spread(100 * values, ".1f", ".1f", "%")
 
 
 def build(settings: Settings) -> data_room.Dataset:

@@ -68,6 +68,11 @@ class Course:
         loss = self.validation["loss"]
         return np.argmin(np.where(np.isfinite(loss), loss, np.inf), axis=1)
 
+    def to_json(self) -> dict[str, Any]:
+        """What was measured."""
+        names = ("at", "train", "validation", "test", "test_at_best", "seconds")
+        return {name: getattr(self, name) for name in names}
+
 
 def network(
     data: data_room.Dataset,
@@ -75,6 +80,7 @@ def network(
     optimizer: Any,
     numbers: Mapping[str, float],
     *,
+    objective: train.Objective | None = None,
     augmentation: Any = None,
     penalty: Callable[..., Any] | None = None,
 ) -> Network:
@@ -85,17 +91,21 @@ def network(
       module: a Flax module.
       optimizer: an Optax transformation.
       numbers: its ``hyper``: learning rate, dropout, ...
-      augmentation: of ``jaxdl.data.parse_augmentation``.
+      objective: of stored inputs; None: the class of an image.
+      augmentation: of ``jaxdl.data.parse_augmentation``, for images.
       penalty: as ``make_step`` takes it.
     """
 
+    stored = data.train.fetch(np.zeros(1, np.int64))["inputs"]
+    dtype = jax.eval_shape(data.preprocess.apply, stored).dtype
+
     def state(seed: Any) -> train.State:
-        params, model_state = _initial(module, data.input_shape, seed)
+        params, model_state = _initial(module, data.input_shape, dtype, seed)
         return train.create_state(
             params, optimizer, model_state, hyper=numbers, seed=seed
         )
 
-    objective = objectives.classification(
+    objective = objective or objectives.classification(
         forward(module),
         classes=len(data.classes),
         prepare=partial(prepare_images, data, augmentation),
@@ -104,10 +114,10 @@ def network(
     return Network(module, objective, step, state)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _initial(module: Any, shape: tuple[int, ...], seed: Any) -> Any:
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _initial(module: Any, shape: tuple[int, ...], dtype: Any, seed: Any) -> Any:
     """Parameters and model state: one program for all optimizers of a module."""
-    return models.init(module, jax.random.key(seed), jnp.zeros((1, *shape)))
+    return models.init(module, jax.random.key(seed), jnp.zeros((1, *shape), dtype))
 
 
 def seeds(network: Network, count: int) -> Any:
@@ -188,6 +198,30 @@ def train_stack(
         for one in (fitted.state, fitted.best)
     )
     return _course(rows, last, best, fitted.state.states, seconds)
+
+
+def train_variants(
+    data: data_room.Dataset,
+    network: Network,
+    variants: Mapping[str, Mapping[str, float]],
+    count: int,
+    length: Length,
+) -> dict[str, Course]:
+    """Courses of variants that differ in numbers alone: one program trains them all.
+
+    Args:
+      data: what they learn.
+      network: of them all.
+      variants: by name, the numbers of ``hyper``, the same ones for each.
+      count: seeds 0, 1, ... of each.
+      length: steps, batches, checks.
+    """
+    states = with_numbers(seeds(network, count), list(variants.values()))
+    course = train_stack(data, network, states, length)
+    return {
+        name: part(course, slice(i * count, (i + 1) * count))
+        for i, name in enumerate(variants)
+    }
 
 
 def predictions(

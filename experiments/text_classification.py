@@ -86,16 +86,12 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     """
     common.check(settings)
     common.choice("model", settings.model, models.SEQUENCE_MODELS)
-    data = _data(settings)
+    data = load(settings)
     kind = text.kind_of(data)
     plan = common.plan(settings, data.train.size)
-    arguments = _arguments(settings, data, kind)
+    arguments = model_arguments(settings, data, kind)
     model = models.create(settings.model, **arguments)
-    if kind == "multiclass":
-        objective = objectives.classification(forward(model))
-    else:
-        several = kind == "multilabel"
-        objective = objectives.binary(forward(model), multilabel=several)
+    objective = objective_of(model, kind)
     step, create = common.learner(settings, objective, plan.steps)
     inputs = {"shape": list(data.input_shape), "dtype": "int32"}
     example = models.example(inputs)
@@ -125,7 +121,12 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     return task, plan
 
 
-def _data(settings: Settings) -> Dataset:
+def load(settings: Settings) -> Dataset:
+    """The texts that settings name, as tokens.
+
+    Raises:
+      ValueError, OSError: in one line, for a setting that cannot be used.
+    """
     return text.load(
         settings.dataset,
         size=settings.vocabulary,
@@ -141,8 +142,14 @@ def _data(settings: Settings) -> Dataset:
     )
 
 
-def _arguments(settings: Settings, data: Dataset, kind: str) -> dict[str, Any]:
-    """The model's arguments: those given, else the model's own."""
+def model_arguments(settings: Settings, data: Dataset, kind: str) -> dict[str, Any]:
+    """The model's arguments: those given, else the model's own.
+
+    Args:
+      settings: of a model that there is.
+      data: of ``load``.
+      kind: of its labels, as ``jaxdl.data.text.kind_of`` says.
+    """
     arguments: dict[str, Any] = {
         "classes": 1 if kind == "binary" else len(data.classes),
         "vocabulary": data.preprocess.size,
@@ -165,6 +172,13 @@ def _arguments(settings: Settings, data: Dataset, kind: str) -> dict[str, Any]:
     if settings.precision != "float32":
         arguments["dtype"] = settings.precision
     return arguments
+
+
+def objective_of(model: Any, kind: str) -> train.Objective:
+    """What a classifier of texts with labels of that kind minimises."""
+    if kind == "multiclass":
+        return objectives.classification(forward(model))
+    return objectives.binary(forward(model), multilabel=kind == "multilabel")
 
 
 def _outputs(apply: Any, kind: str, state: Any, batch: Batch) -> jax.Array:
