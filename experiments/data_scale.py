@@ -92,7 +92,7 @@ class Found:
         return np.array([bias_and_variance(part, self.targets) for part in parts])
 
     def tables(self) -> list[comparison.Table]:
-        """Errors by size; bias and variance at the ends."""
+        """Errors by size; with several draws, what they agree and differ in."""
         sizes = [f"{size:,}" for size in self.sizes]
         rows = [
             [
@@ -112,7 +112,8 @@ class Found:
             columns=("model", *sizes, "seconds"),
             rows=rows,
         )
-        return [errors, self._bias_table(sizes)]
+        several = [self._bias_table(sizes)] if settings.draws > 1 else []
+        return [errors, *several]
 
     def _bias_table(self, sizes: Sequence[str]) -> comparison.Table:
         return comparison.Table(
@@ -158,6 +159,8 @@ class Found:
             log_x=True,
         )
         comparison.draw([errors], folder.plots / "errors.png")
+        if self.settings.draws == 1:
+            return {"errors.png": CAPTIONS["errors.png"]}
         some = list(dict.fromkeys([names[0], *names[-2:]]))
         parts = {
             f"{name}, {part}": self.split(name)[:, i][None]

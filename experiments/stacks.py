@@ -241,6 +241,21 @@ def predictions(
     return np.asarray(jax.jit(over(predict, shared=True))(states, batch))
 
 
+def batch_losses(
+    data: data_room.Dataset, network: Network, states: Any, size: int
+) -> np.ndarray:
+    """Losses [members, batches] of single training batches of a size, of as many
+    examples as a check looks at."""
+    measure = train.make_evaluation(network.objective)
+    source = _some(data.train)
+    parts = list(data_room.evaluation_feed(source, min(size, source.size)))
+    whole = [part for part in parts if np.all(part["mask"])]
+    over = parallel.over_members(measure, population.member(states, 0), whole[0])
+    run = jax.jit(over(measure, shared=True))
+    losses = [run(states, part)["loss"] for part in whole]
+    return np.stack([np.asarray(loss.total / loss.count) for loss in losses], axis=-1)
+
+
 def _all_running(states: Any) -> population.Population:
     # Copied, because a step gives its state's memory away.
     count = _size(states)

@@ -46,7 +46,9 @@ def cases(images: Path) -> dict[str, tuple[Any, Any]]:
         ),
         "cnn": (
             image_classification,
-            with_model(pictures, model="simple_cnn", max_steps=300, evaluate_every=100),
+            with_model(
+                pictures, model="simple_cnn", max_steps=2000, evaluate_every=400
+            ),
         ),
         "transformer_small": (
             language_model,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.extend import core
@@ -39,14 +39,62 @@ def convolves(step: Callable[..., Any], state: Any, batch: Any) -> bool:
 
 def largest_convolution(step: Callable[..., Any], state: Any, batch: Any) -> int:
     """Numbers that the largest of a step's convolutions gives; 0 without any."""
-    # Traced by jit, which remembers: compiling the step traces it no second time.
-    jaxpr = jax.jit(step).trace(state, batch).jaxpr
     sizes = (
-        math.prod(equation.outvars[0].aval.shape)  # type: ignore[attr-defined]
-        for equation in equations(jaxpr.jaxpr)
+        _size(equation.outvars[0])
+        for equation in _traced(step, state, batch)
         if equation.primitive.name.startswith("conv_general")
     )
     return max(sizes, default=0)
+
+
+class Recurrence(NamedTuple):
+    """The matrix products that a recurrent layer makes at each time.
+
+    Attributes:
+      weights: numbers of the largest operand among them.
+      operations: multiplications, over all times.
+    """
+
+    weights: int = 0
+    operations: int = 0
+
+
+def largest_recurrence(
+    step: Callable[..., Any], state: Any, batch: Any, times: int = 16
+) -> Recurrence:
+    """Of a step's loops of at least so many ``times`` the one with most to multiply."""
+    found = [Recurrence()]
+    for loop in _traced(step, state, batch):
+        length = loop.params.get("length", 0)
+        if loop.primitive.name != "scan" or length < times:
+            continue
+        products = [
+            equation
+            for equation in equations(loop.params["jaxpr"].jaxpr)
+            if equation.primitive.name == "dot_general"
+        ]
+        if products:
+            weights = max(_size(var) for p in products for var in p.invars)
+            made = sum(_multiplications(product) for product in products)
+            found.append(Recurrence(weights, length * made))
+    return max(found, key=lambda recurrence: recurrence.operations)
+
+
+def _multiplications(product: core.JaxprEqn) -> int:
+    (contracted, _), _ = product.params["dimension_numbers"]
+    shape = product.invars[0].aval.shape  # type: ignore[attr-defined]
+    return _size(product.outvars[0]) * math.prod(shape[axis] for axis in contracted)
+
+
+def _size(var: Any) -> int:
+    return math.prod(var.aval.shape)
+
+
+def _traced(
+    step: Callable[..., Any], state: Any, batch: Any
+) -> Iterator[core.JaxprEqn]:
+    # Traced by jit, which remembers: compiling the step traces it no second time.
+    return equations(jax.jit(step).trace(state, batch).jaxpr.jaxpr)
 
 
 def equations(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxdl.parallel.blocks import largest_convolution
+from jaxdl.parallel.blocks import largest_convolution, largest_recurrence
 
 # More were never measured.
 MOST = 8
@@ -18,6 +18,14 @@ MOST = 8
 # Numbers that the largest convolution gives: a batch of digits' CNN 262,144, which two
 # cores split in vain; one of simple_cnn on MNIST 2,211,840, which they halve.
 WORTH_SPLITTING = 1_000_000
+
+# A recurrent layer multiplies little at a time, by matrices that all times share. Two
+# cores split its batch with gain from 6 million multiplications in all and up to
+# matrices of 256 units; not where they hold 512 (ms a step on one device and on two,
+# width x batch x times of an LSTM: 32 x 32 x 50 2.8 and 1.8, 128 x 64 x 100 72 and 48,
+# 256 x 64 x 100 174 and 157, 512 x 64 x 50 273 and 299).
+WORTH_SPLITTING_IN_TIME = 6_000_000
+TOO_LARGE_IN_TIME = 1_000_000
 
 _made: list[int] = []
 
@@ -50,11 +58,11 @@ def are_devices() -> bool:
 def automatic(step: Callable[..., Any], state: Any, batch: Any, size: int) -> str:
     """What ``--parallel=auto`` means for a step over the cores of a CPU.
 
-    "data", a batch split over the cores, where the step convolves images of some size:
-    small images gain nothing, and of products XLA makes good use of all cores itself.
-    Measured on two cores, ms a step on one device and on two: simple_cnn on MNIST 137
-    and 78, digits' CNN 22 and 22, MLP 784-256-256-10 2.5 and 4.6, LSTM of 256 units
-    315 and 469, Transformer of 4 layers 220 and 218.
+    "data", a batch split over the cores, where the step convolves images of some size
+    or has a recurrent layer: small images gain nothing, and of large products XLA makes
+    good use of all cores itself. Measured on two cores, ms a step on one device and on
+    two: simple_cnn on MNIST 137 and 78, digits' CNN 22 and 22, MLP 784-256-256-10 2.5
+    and 4.6, Transformer of 4 layers 220 and 218.
 
     Args:
       step, state, batch: as a device would compute them alone; shapes do.
@@ -62,8 +70,11 @@ def automatic(step: Callable[..., Any], state: Any, batch: Any, size: int) -> st
     """
     if not are_devices() or size % jax.device_count():
         return "none"
-    large = largest_convolution(step, state, batch) >= WORTH_SPLITTING
-    return "data" if large else "none"
+    if largest_convolution(step, state, batch) >= WORTH_SPLITTING:
+        return "data"
+    weights, operations = largest_recurrence(step, state, batch)
+    enough = operations >= WORTH_SPLITTING_IN_TIME
+    return "data" if enough and weights < TOO_LARGE_IN_TIME else "none"
 
 
 def _knows_affinity() -> bool:

@@ -30,6 +30,16 @@ for side in (8, 28):
         kernel = np.zeros((32, 1, 3, 3), np.float32)
         name = parallel.cores.automatic(convolves, kernel, images, size)
         found[f"{side} {size}"] = name
+
+def recurs(state, texts):
+    def time(carry, x):
+        return jax.numpy.tanh(x @ state + carry @ state), None
+    return state, jax.lax.scan(time, texts[0], texts)[0]
+
+for units, times in ((64, 8), (64, 50), (2048, 50), (8, 50)):
+    weights, texts = np.zeros((units, units)), np.zeros((times, 128, units))
+    name = parallel.cores.automatic(recurs, weights, texts, 128)
+    found[f"{units} units, {times} times"] = name
 weights = np.zeros((28 * 28, 4096), np.float32)
 found["product"] = parallel.cores.automatic(multiplies, weights, images, 128)
 print(json.dumps(found))
@@ -50,7 +60,7 @@ def tried(**environment):
 @pytest.mark.skipif(
     len(os.sched_getaffinity(0)) != 2, reason="the rule was measured on two cores"
 )
-def test_large_images_are_split_over_the_cores_and_nothing_else():
+def test_large_images_and_recurrent_layers_are_split_over_the_cores_and_nothing_else():
     found = tried()
     assert found["devices"] == 2
     assert found["are"]
@@ -58,6 +68,9 @@ def test_large_images_are_split_over_the_cores_and_nothing_else():
     assert found["28 128"] == "data"
     assert found["28 127"] == "none"  # does not divide
     assert found["8 128"] == found["product"] == "none"
+    assert found["64 units, 50 times"] == "data"
+    assert found["64 units, 8 times"] == found["8 units, 50 times"] == "none"
+    assert found["2048 units, 50 times"] == "none"
 
 
 def test_what_the_user_says_of_devices_stays():
