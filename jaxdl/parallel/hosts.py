@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 # Bytes that a process may say at once: settings and errors, or a few numbers.
 ROOM, LITTLE = 2**14, 64
+# How long the first process stays when all leave.
+LAST_SECONDS = 0.3
 
 
 class Elsewhere(ValueError):
@@ -133,6 +135,10 @@ def leave(code: int) -> NoReturn:
     if count() > 1 or _saves_left_behind():
         sys.stdout.flush()
         sys.stderr.flush()
+        if count() > 1 and primary():
+            # With it goes what JAX's processes speak through, and those that are still
+            # on their way out, for the same reason, would end in JAX's abort.
+            time.sleep(LAST_SECONDS)
         os._exit(code)
     sys.exit(code)
 

@@ -291,6 +291,7 @@ def test_other_code_is_refused_in_one_line_that_names_it(tmp_path, tiny, cache):
         JAX_COMPILATION_CACHE_DIR=str(cache),
     )
     assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
     (line,) = done.stderr.splitlines()
     changed = "process 1 has other code than process 0 (changed: jaxdl.optimizers)"
     assert changed in line
