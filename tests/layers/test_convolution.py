@@ -149,8 +149,9 @@ def test_equals_flax_with_the_same_parameters(axes):
     ours = Conv(3, (3,) * axes, 2)
     theirs = nn.Conv(3, (3,) * axes, 2)
     x = jax.random.normal(KEY, (2, *(5, 6, 4)[:axes], 1))
-    y, variables = jax.jit(ours.init_with_output)(KEY, x)
-    expected, expected_variables = jax.jit(theirs.init_with_output)(KEY, x)
+    # Unjitted: fused into two programs, the same draw may round to two last bits.
+    y, variables = ours.init_with_output(KEY, x)
+    expected, expected_variables = theirs.init_with_output(KEY, x)
     np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, variables, expected_variables)
 
