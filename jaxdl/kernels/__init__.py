@@ -4,18 +4,22 @@
 user's cache folder; from then on they are used wherever they suit.
 """
 
+from jaxdl.kernels.attention import attend
 from jaxdl.kernels.building import BuildError, build, built, location
 from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
 from jaxdl.kernels.loading import load, supports
+from jaxdl.kernels.lstm import lstm
 
 __all__ = [
     "BuildError",
     "Window",
+    "attend",
     "build",
     "built",
     "convolve",
     "convolve_transposed",
     "load",
     "location",
+    "lstm",
     "supports",
 ]

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import jax
 
-SOURCE = Path(__file__).with_name("convolution.cc")
+_HERE = Path(__file__).parent
+_NAMES = ("attention", "convolution", "lstm")
+SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
+HEADERS = (_HERE / "tiles.h",)
 COMPILERS = ("g++", "clang++", "c++")
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=c++17")
 SHARED = ("-fPIC", "-shared", "-w")
@@ -22,14 +25,15 @@ class BuildError(RuntimeError):
 
 
 def location() -> Path:
-    """Where the compiled library of this source, CPU and jaxlib is or would be.
+    """Where the compiled library of these sources, CPU and jaxlib is or would be.
 
     Under ``$XDG_CACHE_HOME/jaxdl/kernels`` or ``~/.cache/jaxdl/kernels``: code for the
     CPU that compiled it, which another one with the same home folder must not run.
     """
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     jaxlib = importlib.metadata.version("jaxlib")
-    about = (SOURCE.read_text(), " ".join(FLAGS), jaxlib, _cpu())
+    code = [path.read_text() for path in (*HEADERS, *SOURCES)]
+    about = (*code, " ".join(FLAGS), jaxlib, _cpu())
     name = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
     return Path(home) / "jaxdl" / "kernels" / f"{name}.so"
 
@@ -60,7 +64,7 @@ def build(compiler: str = "") -> Path:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as room:
             made = Path(room) / path.name
-            command += [include, str(SOURCE), "-o", str(made)]
+            command += [include, *map(str, SOURCES), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 said = [line for line in done.stderr.splitlines() if "error" in line]
@@ -87,7 +91,7 @@ def _compiler(name: str) -> list[str]:
     names = " ".join(asked) or ", ".join(COMPILERS)
     raise BuildError(
         f"no C++ compiler found ({names}): install one, such as g++, or set CXX. "
-        "Without the kernels everything runs, convolutions slower."
+        "Without the kernels everything runs, only slower."
     )
 
 

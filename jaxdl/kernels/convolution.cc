@@ -4,79 +4,12 @@
 // together in memory (kernel width x channels), so that nothing is expanded.
 //
 // Every operand has a leading axis of members, each with an input and a kernel of its
-// own. Work is cut by shape alone, so results don't depend on the number of threads.
+// own.
 
-#include <algorithm>
-#include <atomic>
-#include <condition_variable>
-#include <cstdint>
-#include <cstring>
-#include <functional>
-#include <memory>
-#include <mutex>
-#include <vector>
+#include "tiles.h"
 
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
-using Index = std::ptrdiff_t;
-
+namespace jaxdl {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int BYTES = 64, ROWS = 12;
-#elif defined(__AVX__)
-constexpr int BYTES = 32, ROWS = 6;
-#else
-constexpr int BYTES = 16, ROWS = 6;
-#endif
-constexpr int VECTORS = 2;
-
-template <typename T>
-struct Lanes {
-  typedef T Vector __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
-  static constexpr Index WIDTH = BYTES / sizeof(T);
-  static constexpr Index COLUMNS = WIDTH * VECTORS;
-};
-
-// Calls work(0) .. work(count - 1), on the caller and on whichever threads of XLA's
-// pool are free. The caller waits only for work that has begun, so it cannot wait for
-// itself where it is a thread of that pool.
-class Shared {
- public:
-  Shared(Index count, std::function<void(Index)> work)
-      : count_(count), work_(std::move(work)) {}
-
-  void Help() {
-    for (Index i; (i = next_.fetch_add(1)) < count_;) {
-      work_(i);
-      if (done_.fetch_add(1) + 1 == count_) {
-        std::lock_guard<std::mutex> lock(mutex_);
-        finished_.notify_all();
-      }
-    }
-  }
-
-  void Wait() {
-    std::unique_lock<std::mutex> lock(mutex_);
-    finished_.wait(lock, [this] { return done_.load() == count_; });
-  }
-
- private:
-  const Index count_;
-  std::function<void(Index)> work_;
-  std::atomic<Index> next_{0}, done_{0};
-  std::mutex mutex_;
-  std::condition_variable finished_;
-};
-
-void ForEach(ffi::ThreadPool pool, Index count, std::function<void(Index)> work) {
-  auto shared = std::make_shared<Shared>(count, std::move(work));
-  const Index threads = std::min<Index>(pool.num_threads(), count);
-  for (Index i = 1; i < threads; ++i) pool.Schedule([shared] { shared->Help(); });
-  shared->Help();
-  shared->Wait();
-}
 
 // How the window moves, and all sizes. Pads may be negative nowhere.
 struct Shape {
@@ -85,58 +18,6 @@ struct Shape {
   Index out_height, out_width;                    // of the maps
   Index stride_y, stride_x, top, left;            // of the window
 };
-
-// rows[r] . weights, for `count` rows at once: each row is `lines` runs of `run`
-// values, `line` apart. Writes `columns` values a row.
-template <typename T, int R, int V>
-void Tile(const T* const* rows, Index lines, Index line, Index run, const T* weights,
-          T* const* out, Index columns) {
-  using Vector = typename Lanes<T>::Vector;
-  Vector sums[R][V] = {};
-  for (Index k = 0; k < lines; ++k) {
-    const T* at[R];
-    for (int r = 0; r < R; ++r) at[r] = rows[r] + k * line;
-    for (Index j = 0; j < run; ++j, weights += V * Lanes<T>::WIDTH) {
-      Vector w[V];
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v)
-        w[v] = *reinterpret_cast<const Vector*>(weights + v * Lanes<T>::WIDTH);
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const T value = at[r][j];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) sums[r][v] += value * w[v];
-      }
-    }
-  }
-  if (columns == V * Lanes<T>::WIDTH) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v)
-        *reinterpret_cast<Vector*>(out[r] + v * Lanes<T>::WIDTH) = sums[r][v];
-    return;
-  }
-  for (int r = 0; r < R; ++r) std::memcpy(out[r], sums[r], columns * sizeof(T));
-}
-
-// A tile of any number of rows up to R.
-template <typename T, int V, int R = ROWS>
-void Rows(Index count, const T* const* rows, Index lines, Index line, Index run,
-          const T* weights, T* const* out, Index columns) {
-  if constexpr (R > 0) {
-    if (count == R)
-      Tile<T, R, V>(rows, lines, line, run, weights, out, columns);
-    else
-      Rows<T, V, R - 1>(count, rows, lines, line, run, weights, out, columns);
-  }
-}
-
-// The vectors that a block of output channels is computed in.
-template <typename T>
-Index VectorsFor(Index columns) {
-  return columns <= Lanes<T>::WIDTH ? 1 : VECTORS;
-}
 
 // [height, width, channels] with zeros around it; the image itself if there are none.
 template <typename T>
@@ -155,28 +36,21 @@ const T* Padded(const T* image, Index height, Index width, Index channels, Index
 template <typename T>
 struct Product {
   Index lines, run, outputs;
-  std::vector<T> weights;  // a block of channels after another, padded with zeros
+  Panels<T> weights;
 
   // value(line, place of the run, output channel)
   template <typename Value>
   Product(Index lines, Index run, Index outputs, Value value)
-      : lines(lines), run(run), outputs(outputs) {
-    weights.reserve(lines * run * (outputs + Lanes<T>::COLUMNS));
-    for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
-      const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
-      const Index whole = VectorsFor<T>(columns) * Lanes<T>::WIDTH;
-      for (Index k = 0; k < lines; ++k)
-        for (Index j = 0; j < run; ++j)
-          for (Index c = 0; c < whole; ++c)
-            weights.push_back(c < columns ? value(k, j, first + c) : T(0));
-    }
-  }
+      : lines(lines), run(run), outputs(outputs),
+        weights(lines * run, outputs, [&](Index row, Index column) {
+          return value(row / run, row % run, column);
+        }) {}
 
   // Output (y, x) of [height, width] sees from[y * step_y + x * step_x] on, and is
   // written to to[y * to_y + x * to_x].
   void Run(const T* from, Index line, Index step_y, Index step_x, T* to, Index to_y,
            Index to_x, Index height, Index width) const {
-    const T* at = weights.data();
+    const T* at = weights.data.data();
     for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
       const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
       const Index vectors = VectorsFor<T>(columns);
@@ -296,52 +170,6 @@ void InputGradient(ffi::ThreadPool pool, const Shape& s, const T* slope,
   });
 }
 
-// Adds to R rows of weights what `height` lines of `width` pixels give them: pixel
-// values x[r] times the slopes of `columns` channels.
-template <typename T, int R, int V>
-void Outer(const T* x, Index x_line, Index x_step, const T* slope, Index slope_line,
-           Index slope_step, Index height, Index width, T* sums, Index stride,
-           Index columns) {
-  using Vector = typename Lanes<T>::Vector;
-  Vector total[R][V] = {};
-  const Index whole = V * Lanes<T>::WIDTH;
-  for (Index y = 0; y < height; ++y) {
-    const T* from = x + y * x_line;
-    const T* by = slope + y * slope_line;
-    for (Index i = 0; i < width; ++i, from += x_step, by += slope_step) {
-      Vector g[V];
-      if (columns == whole) {
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v)
-          g[v] = *reinterpret_cast<const Vector*>(by + v * Lanes<T>::WIDTH);
-      } else {
-        T padded[V * Lanes<T>::WIDTH] = {};
-        for (Index c = 0; c < columns; ++c) padded[c] = by[c];
-        std::memcpy(g, padded, sizeof(g));
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r) {
-        const T value = from[r];
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) total[r][v] += value * g[v];
-      }
-    }
-  }
-  for (int r = 0; r < R; ++r)
-    for (Index c = 0; c < columns; ++c)
-      sums[r * stride + c] += reinterpret_cast<const T*>(total[r])[c];
-}
-
-template <typename T, int V, int R = ROWS, typename... Rest>
-void OuterRows(Index count, Rest... rest) {
-  if constexpr (R > 0) {
-    if (count == R)
-      Outer<T, R, V>(rest...);
-    else
-      OuterRows<T, V, R - 1>(count, rest...);
-  }
-}
-
 // Adds what one image gives to the kernel's gradient, a few lines at a time, so that
 // they stay in the nearest cache.
 template <typename T>
@@ -419,18 +247,6 @@ Shape ShapeOf(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions kernel,
           kernel[4], y[2],      y[3], window[0], window[1], window[2], window[3]};
 }
 
-// Calls run<float> or run<double> with the three buffers' data.
-template <typename Run>
-ffi::Error ByType(ffi::AnyBuffer a, Run run) {
-  if (a.element_type() == ffi::F32)
-    run(float{});
-  else if (a.element_type() == ffi::F64)
-    run(double{});
-  else
-    return ffi::Error::InvalidArgument("a convolution of float32 or float64");
-  return ffi::Error::Success();
-}
-
 ffi::Error ForwardCall(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
                        ffi::Result<ffi::AnyBuffer> y, ffi::Span<const int64_t> window) {
   const Shape s =
@@ -475,7 +291,10 @@ auto Signature() {
 }
 
 }  // namespace
+}  // namespace jaxdl
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_forward, ForwardCall, Signature());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_input_gradient, InputGradientCall, Signature());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_kernel_gradient, KernelGradientCall, Signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_forward, jaxdl::ForwardCall, jaxdl::Signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_input_gradient, jaxdl::InputGradientCall,
+                              jaxdl::Signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_kernel_gradient, jaxdl::KernelGradientCall,
+                              jaxdl::Signature());

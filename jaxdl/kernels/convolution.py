@@ -20,6 +20,8 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
+from jaxdl.kernels.calls import whole
+
 FORWARD, BY_INPUT, BY_KERNEL = "forward", "input_gradient", "kernel_gradient"
 
 Images = Float[Array, "batch height width inputs"]
@@ -192,6 +194,7 @@ def _lower(a: Array, b: Array, *, kind: str, window: Window, shape: Any) -> Arra
         infer_sharding_from_operands=_infer,
         sharding_rule=_RULES[kind],
         reduction_factors=("n",) if kind == BY_KERNEL else (),
+        need_replication_factors=whole(_RULES[kind], "mn"),
     )
     return call(kind, window, shape, a, b)
 

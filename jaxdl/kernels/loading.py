@@ -10,7 +10,11 @@ from absl import logging
 
 from jaxdl.kernels.building import built
 
-TARGETS = ("jaxdl_forward", "jaxdl_input_gradient", "jaxdl_kernel_gradient")
+TARGETS = (
+    *("jaxdl_forward", "jaxdl_input_gradient", "jaxdl_kernel_gradient"),
+    *("jaxdl_attention", "jaxdl_attention_gradient"),
+    *("jaxdl_lstm", "jaxdl_lstm_gradient"),
+)
 # Set to "off" to leave built kernels out.
 SWITCH = "JAXDL_KERNELS"
 

@@ -2,8 +2,9 @@
 
 Multi-head (Vaswani et al. 2017) and grouped-query (Ainslie et al. 2023): several
 heads of queries share one head of keys and values. On accelerators it is
-``jax.nn.dot_product_attention``, by its fused kernel where there is one; on CPU the
-same sums in another order, which took 6.5 ms forward and backward where the
+``jax.nn.dot_product_attention``, by its fused kernel where there is one; on CPU by
+jaxdl's compiled kernel where that is built and all of a sequence looks at itself, else
+the same sums in another order, which took 6.5 ms forward and backward where the
 library's took 11.3 (16 sequences of 128, 4 heads of 32, two cores).
 """
 
@@ -15,6 +16,7 @@ from flax import linen as nn
 from flax.typing import Dtype
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxdl import kernels
 from jaxdl.layers.positions import rotary
 
 Heads = Float[Array, "batch time heads features"]
@@ -74,6 +76,8 @@ def attend(
       causal: a query may look at keys up to its own place only.
     """
     if jax.default_backend() == "cpu":
+        if mask is None and queries.shape[1] > 1 and kernels.supports(queries.dtype):
+            return kernels.attend(queries, memory.keys, memory.values, causal)
         return _attend_on_cpu(queries, memory, mask, causal)
     return jax.nn.dot_product_attention(
         queries,

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxdl import kernels
+
 Hidden = Float[Array, "batch hidden"]
 # What is handed from step to step: the hidden state first, then LSTM's memory cell.
 Carry = tuple[Hidden, ...]
@@ -164,3 +166,20 @@ def _backward(
 
 
 recur.defvjp(_saved, _backward)
+
+
+def recur_compiled(
+    reverse: bool,
+    projected: Float[Array, "time batch gates"],
+    kernel: Float[Array, "features gates"],
+    start: Carry,
+    real: Bool[Array, "time batch 1"] | None,
+) -> tuple[Float[Array, "time batch features"], Carry]:
+    """``recur`` of an LSTM without dropout, by the compiled kernel."""
+    if real is None:
+        valid = jnp.ones(projected.shape[:2], projected.dtype)
+    else:
+        valid = real[..., 0].astype(projected.dtype)
+    hiddens, memory = kernels.lstm(reverse, projected, kernel, *start, valid)
+    outputs = hiddens if real is None else jnp.where(real, hiddens, 0.0)
+    return outputs, (hiddens[0 if reverse else -1], memory)

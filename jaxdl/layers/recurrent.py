@@ -10,9 +10,10 @@ from flax.typing import Dtype
 from jax.nn.initializers import lecun_normal, orthogonal
 from jaxtyping import Array, Bool, Float
 
+from jaxdl import kernels
 from jaxdl.batch import Context
 from jaxdl.layers.dropout import Dropout
-from jaxdl.layers.recurrence import Carry, Cell, Weights, recur
+from jaxdl.layers.recurrence import Carry, Cell, Weights, recur, recur_compiled
 
 Inputs = Float[Array, "batch time features"]
 
@@ -109,8 +110,14 @@ class Recurrent(nn.Module):
         # Time leads from here on, so that every step is one piece of memory.
         projected = jnp.swapaxes(x, 0, 1) @ kernel + bias
         real = None if valid is None else jnp.swapaxes(valid, 0, 1)[..., None]
-        weights = Weights(recurrent_kernel, recurrent_bias, kept)
-        outputs, last = recur(cell, self.reverse, projected, weights, start, real)
+        compiled = self.cell == "lstm" and kept is None
+        if compiled and kernels.supports(projected.dtype) and len(x):
+            outputs, last = recur_compiled(
+                self.reverse, projected, recurrent_kernel, start, real
+            )
+        else:
+            weights = Weights(recurrent_kernel, recurrent_bias, kept)
+            outputs, last = recur(cell, self.reverse, projected, weights, start, real)
         return jnp.swapaxes(outputs, 0, 1), last
 
     @nn.nowrap

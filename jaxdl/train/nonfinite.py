@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 from jaxdl.batch import Batch
 from jaxdl.metrics import value
 from jaxdl.parameters import path_name
+from jaxdl.train.norms import sum_of_squares
 from jaxdl.train.state import State
 
 Metrics = dict[str, Any]
@@ -37,7 +38,7 @@ def _finite(leaf: Array) -> Bool[Array, ""]:
     """As the gradient's norm has it: so that XLA sums the squares once."""
     if not jnp.issubdtype(leaf.dtype, jnp.inexact):
         return jnp.asarray(True)
-    return jnp.isfinite(leaf if leaf.ndim == 0 else jnp.sum(jnp.square(leaf)))
+    return jnp.isfinite(leaf if leaf.ndim == 0 else sum_of_squares(leaf))
 
 
 def guarded_update(

@@ -18,6 +18,7 @@ from jaxdl.metrics import Mean, value
 from jaxdl.optimizers import with_hyper
 from jaxdl.parameters import trainable_mask
 from jaxdl.train.nonfinite import ON_NONFINITE, Metrics, culprit, guarded_update
+from jaxdl.train.norms import global_norm
 from jaxdl.train.state import State
 
 Step = Callable[[Any, Batch], tuple[Any, Metrics]]
@@ -271,7 +272,7 @@ def _finish_gradient(
         grads = jax.tree.map(jnp.add, grads, slope)
         extra["penalty"] = value(amount)
     grads = _without(grads, frozen)
-    norm, bad = optax.tree.norm(grads), culprit((metrics, extra), grads)
+    norm, bad = global_norm(grads), culprit((metrics, extra), grads)
     if clip_norm is not None:
         scale = jnp.minimum(1.0, clip_norm / jnp.maximum(norm, 1e-16))
         grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)

@@ -1,0 +1,146 @@
+"""Calls of compiled kernels as one JAX primitive: vmapped, they are one call of more
+members; what lies over devices along axes that a kernel takes apart stays so.
+
+They have no derivatives of their own: who calls gives them, by another kernel.
+"""
+
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+from jax._src import dispatch  # as in the convolution
+from jax.experimental.custom_partitioning import custom_partitioning
+from jax.extend.core import Primitive
+from jax.interpreters import batching, mlir
+from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
+
+
+class Axes(NamedTuple):
+    """What the axes of a kernel's operands and results are.
+
+    Attributes:
+      operands, results: of each the names of its axes, "b q h f"; an equal name is an
+        equal size. The first axis of each is that of members: a kernel treats them
+        apart, however many there are.
+      split: names of those along which a part can be computed without the rest.
+    """
+
+    operands: tuple[str, ...]
+    results: tuple[str, ...]
+    split: str
+
+
+def whole(rule: str, split: Collection[str]) -> tuple[str, ...]:
+    """Axes of a sharding rule that must lie on one device, all but those of ``split``.
+
+    What lies over several devices along these is gathered before the kernel; untold, an
+    axis may come cut by a number of devices that doesn't divide it, which JAX refuses.
+    """
+    names = rule.replace(",", " ").replace("->", " ").split()
+    # In the order in which the rule names them, as the partitioner asks.
+    return tuple(name for name in dict.fromkeys(names) if name not in split)
+
+
+def call(target: str, axes: Axes, *operands: Array, **attributes: bool) -> list[Array]:
+    """The results of a kernel.
+
+    Args:
+      target: its name in the compiled library.
+      axes: of its operands and results.
+      operands: all of one type.
+      attributes: what else it is told.
+    """
+    told = tuple(sorted(attributes.items()))
+    return primitive.bind(*operands, target=target, axes=axes, attributes=told)
+
+
+primitive = Primitive("jaxdl_kernel")
+primitive.multiple_results = True
+primitive.def_impl(
+    jax.jit(primitive.bind, static_argnames=("target", "axes", "attributes"))
+)
+
+
+def _shapes(axes: Axes, operands: Sequence[Any]) -> list[tuple[int, ...]]:
+    """Of the results."""
+    of: dict[str, int] = {}
+    for names, operand in zip(axes.operands, operands, strict=True):
+        of |= dict(zip(names.split(), operand.shape, strict=True))
+    return [tuple(of[name] for name in names.split()) for names in axes.results]
+
+
+@primitive.def_abstract_eval
+def _abstract(*operands: Any, target: str, axes: Axes, attributes: Any) -> list[Any]:
+    types = {operand.dtype for operand in operands}
+    if len(types) > 1:
+        raise TypeError(
+            f"operands of one type are needed, not {types}"
+        )
+    return [operands[0].update(shape=shape) for shape in _shapes(axes, operands)]
+
+
+def _batch(operands: Sequence[Array], batched: Sequence[Any], **told: Any) -> Any:
+    """A stack of calls is one call of more members."""
+    pairs = list(zip(operands, batched, strict=True))
+    size = next(x.shape[axis] for x, axis in pairs if axis is not None)
+    wide = [batching.bdim_at_front(x, axis, size) for x, axis in pairs]
+    flat = [x.reshape(-1, *x.shape[2:]) for x in wide]
+    results = primitive.bind(*flat, **told)
+    return [y.reshape(size, -1, *y.shape[1:]) for y in results], [0] * len(results)
+
+
+batching.primitive_batchers[primitive] = _batch
+
+
+def _run(target: str, axes: Axes, attributes: Any, *operands: Array) -> Any:
+    results = [
+        jax.ShapeDtypeStruct(shape, operands[0].dtype)
+        for shape in _shapes(axes, operands)
+    ]
+    return jax.ffi.ffi_call(target, results)(*operands, **dict(attributes))
+
+
+def _layouts(axes: Axes, mesh: Any, arguments: Any) -> tuple[Any, Any]:
+    """Of operands and results, by how the first operand lies."""
+    names = axes.operands[0].split()
+    spec = (*arguments[0].sharding.spec, *[None] * len(names))
+    over = {n: on for n, on in zip(names, spec, strict=False) if n in axes.split}
+
+    def lies(names: str) -> NamedSharding:
+        spec = PartitionSpec(*(over.get(name) for name in names.split()))
+        return NamedSharding(mesh, spec)
+
+    return tuple(map(lies, axes.operands)), tuple(map(lies, axes.results))
+
+
+def _infer(
+    target: str, axes: Axes, attributes: Any, mesh: Any, arguments: Any, results: Any
+) -> Any:
+    return _layouts(axes, mesh, arguments)[1]
+
+
+def _partition(
+    target: str, axes: Axes, attributes: Any, mesh: Any, arguments: Any, results: Any
+) -> Any:
+    into, out = _layouts(axes, mesh, arguments)
+    return mesh, partial(_run, target, axes, attributes), out, into
+
+
+def _lower(*operands: Array, target: str, axes: Axes, attributes: Any) -> Any:
+    rule = f"{', '.join(axes.operands)} -> {', '.join(axes.results)}"
+    run = custom_partitioning(_run, static_argnums=(0, 1, 2))
+    run.def_partition(
+        partition=_partition,
+        infer_sharding_from_operands=_infer,
+        sharding_rule=rule,
+        need_replication_factors=whole(rule, axes.split),
+    )
+    return run(target, axes, attributes, *operands)
+
+
+dispatch.prim_requires_devices_during_lowering.add(primitive)
+mlir.register_lowering(
+    primitive, mlir.lower_fun(_lower, multiple_results=True), platform="cpu"
+)

@@ -1,0 +1,340 @@
+// What the kernels share: tiles of registers, threads, and types of numbers.
+//
+// A register tile is ROWS rows by up to COLUMNS columns of a product. Work is cut by
+// shape alone, so results don't depend on the number of threads.
+
+#ifndef JAXDL_TILES_H_
+#define JAXDL_TILES_H_
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <condition_variable>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace jaxdl {
+
+namespace ffi = xla::ffi;
+using Index = std::ptrdiff_t;
+
+#if defined(__AVX512F__)
+constexpr int BYTES = 64, ROWS = 12;
+#elif defined(__AVX__)
+constexpr int BYTES = 32, ROWS = 6;
+#else
+constexpr int BYTES = 16, ROWS = 6;
+#endif
+constexpr int VECTORS = 2;
+
+template <typename T>
+struct Lanes {
+  typedef T Vector __attribute__((vector_size(BYTES), aligned(alignof(T)), may_alias));
+  static constexpr Index WIDTH = BYTES / sizeof(T);
+  static constexpr Index COLUMNS = WIDTH * VECTORS;
+};
+
+// Calls work(0) .. work(count - 1), on the caller and on whichever threads of XLA's
+// pool are free. The caller waits only for work that has begun, so it cannot wait for
+// itself where it is a thread of that pool.
+class Shared {
+ public:
+  Shared(Index count, std::function<void(Index)> work)
+      : count_(count), work_(std::move(work)) {}
+
+  void Help() {
+    for (Index i; (i = next_.fetch_add(1)) < count_;) {
+      work_(i);
+      if (done_.fetch_add(1) + 1 == count_) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        finished_.notify_all();
+      }
+    }
+  }
+
+  void Wait() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    finished_.wait(lock, [this] { return done_.load() == count_; });
+  }
+
+ private:
+  const Index count_;
+  std::function<void(Index)> work_;
+  std::atomic<Index> next_{0}, done_{0};
+  std::mutex mutex_;
+  std::condition_variable finished_;
+};
+
+inline void ForEach(ffi::ThreadPool pool, Index count, std::function<void(Index)> work) {
+  auto shared = std::make_shared<Shared>(count, std::move(work));
+  const Index threads = std::min<Index>(pool.num_threads(), count);
+  for (Index i = 1; i < threads; ++i) pool.Schedule([shared] { shared->Help(); });
+  shared->Help();
+  shared->Wait();
+}
+
+// rows[r] . weights, for `count` rows at once: each row is `lines` runs of `run`
+// values, `line` apart. Writes `columns` values a row.
+template <typename T, int R, int V>
+void Tile(const T* const* rows, Index lines, Index line, Index run, const T* weights,
+          T* const* out, Index columns) {
+  using Vector = typename Lanes<T>::Vector;
+  Vector sums[R][V] = {};
+  for (Index k = 0; k < lines; ++k) {
+    const T* at[R];
+    for (int r = 0; r < R; ++r) at[r] = rows[r] + k * line;
+    for (Index j = 0; j < run; ++j, weights += V * Lanes<T>::WIDTH) {
+      Vector w[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v)
+        w[v] = *reinterpret_cast<const Vector*>(weights + v * Lanes<T>::WIDTH);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        const T value = at[r][j];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sums[r][v] += value * w[v];
+      }
+    }
+  }
+  if (columns == V * Lanes<T>::WIDTH) {
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v)
+        *reinterpret_cast<Vector*>(out[r] + v * Lanes<T>::WIDTH) = sums[r][v];
+    return;
+  }
+  for (int r = 0; r < R; ++r) std::memcpy(out[r], sums[r], columns * sizeof(T));
+}
+
+// A tile of any number of rows up to R.
+template <typename T, int V, int R = ROWS>
+void Rows(Index count, const T* const* rows, Index lines, Index line, Index run,
+          const T* weights, T* const* out, Index columns) {
+  if constexpr (R > 0) {
+    if (count == R)
+      Tile<T, R, V>(rows, lines, line, run, weights, out, columns);
+    else
+      Rows<T, V, R - 1>(count, rows, lines, line, run, weights, out, columns);
+  }
+}
+
+// The vectors that a block of output channels is computed in.
+template <typename T>
+Index VectorsFor(Index columns) {
+  return columns <= Lanes<T>::WIDTH ? 1 : VECTORS;
+}
+
+// A matrix [depth, columns] cut into panels of up to COLUMNS columns, each of which
+// lies together in memory, padded with zeros to whole vectors.
+template <typename T>
+struct Panels {
+  Index depth, columns;
+  std::vector<T> data;
+
+  // value(row, column)
+  template <typename Value>
+  Panels(Index depth, Index columns, Value value) : depth(depth), columns(columns) {
+    data.reserve(depth * (columns + Lanes<T>::COLUMNS));
+    for (Index first = 0; first < columns; first += Lanes<T>::COLUMNS) {
+      const Index real = std::min(columns - first, Lanes<T>::COLUMNS);
+      const Index whole = VectorsFor<T>(real) * Lanes<T>::WIDTH;
+      for (Index k = 0; k < depth; ++k)
+        for (Index c = 0; c < whole; ++c)
+          data.push_back(c < real ? value(k, first + c) : T(0));
+    }
+  }
+};
+
+// Row r of the result, to + r * to_line, is row r of a, of which `depth` values count,
+// times a panel of V vectors, of whose columns `columns` are written.
+template <typename T, int V>
+void TimesPanel(const T* a, Index line, Index rows, Index depth, const T* panel,
+                Index columns, T* to, Index to_line) {
+  for (Index r = 0; r < rows; r += ROWS) {
+    const Index count = std::min<Index>(ROWS, rows - r);
+    const T* from[ROWS];
+    T* out[ROWS];
+    for (Index i = 0; i < count; ++i) {
+      from[i] = a + (r + i) * line;
+      out[i] = to + (r + i) * to_line;
+    }
+    Rows<T, V>(count, from, 1, 0, depth, panel, out, columns);
+  }
+}
+
+// a [rows, depth] times the first `columns` columns of b, of which `depth` rows count.
+// Whole panels are computed; `to` has room for them.
+template <typename T>
+void Times(const T* a, Index line, Index rows, Index depth, const Panels<T>& b,
+           Index columns, T* to, Index to_line) {
+  const T* panel = b.data.data();
+  for (Index first = 0; first < columns; first += Lanes<T>::COLUMNS) {
+    const Index real = std::min(b.columns - first, Lanes<T>::COLUMNS);
+    const Index vectors = VectorsFor<T>(real);
+    if (vectors == 1)
+      TimesPanel<T, 1>(a, line, rows, depth, panel, real, to + first, to_line);
+    else
+      TimesPanel<T, VECTORS>(a, line, rows, depth, panel, real, to + first, to_line);
+    panel += b.depth * vectors * Lanes<T>::WIDTH;
+  }
+}
+
+// Adds to R rows of weights what `height` lines of `width` pixels give them: pixel
+// values x[r] times the slopes of `columns` channels.
+template <typename T, int R, int V>
+void Outer(const T* x, Index x_line, Index x_step, const T* slope, Index slope_line,
+           Index slope_step, Index height, Index width, T* sums, Index stride,
+           Index columns) {
+  using Vector = typename Lanes<T>::Vector;
+  Vector total[R][V] = {};
+  const Index whole = V * Lanes<T>::WIDTH;
+  for (Index y = 0; y < height; ++y) {
+    const T* from = x + y * x_line;
+    const T* by = slope + y * slope_line;
+    for (Index i = 0; i < width; ++i, from += x_step, by += slope_step) {
+      Vector g[V];
+      if (columns == whole) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v)
+          g[v] = *reinterpret_cast<const Vector*>(by + v * Lanes<T>::WIDTH);
+      } else {
+        T padded[V * Lanes<T>::WIDTH] = {};
+        for (Index c = 0; c < columns; ++c) padded[c] = by[c];
+        std::memcpy(g, padded, sizeof(g));
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        const T value = from[r];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) total[r][v] += value * g[v];
+      }
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (Index c = 0; c < columns; ++c)
+      sums[r * stride + c] += reinterpret_cast<const T*>(total[r])[c];
+}
+
+template <typename T, int V, int R = ROWS, typename... Rest>
+void OuterRows(Index count, Rest... rest) {
+  if constexpr (R > 0) {
+    if (count == R)
+      Outer<T, R, V>(rest...);
+    else
+      OuterRows<T, V, R - 1>(count, rest...);
+  }
+}
+
+// sums [inputs, outputs] += transposed x [rows, inputs] times slope [rows, outputs].
+template <typename T>
+void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
+                   Index slope_line, Index outputs, Index rows, T* sums, Index stride) {
+  for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
+    const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
+    for (Index j = 0; j < inputs; j += ROWS) {
+      const Index count = std::min<Index>(ROWS, inputs - j);
+      auto add = [&](auto vectors) {
+        OuterRows<T, decltype(vectors)::value>(count, x + j, Index(0), x_line,
+                                               slope + first, Index(0), slope_line,
+                                               Index(1), rows, sums + j * stride + first,
+                                               stride, columns);
+      };
+      if (VectorsFor<T>(columns) == 1)
+        add(std::integral_constant<int, 1>{});
+      else
+        add(std::integral_constant<int, VECTORS>{});
+    }
+  }
+}
+
+template <typename T>
+using Vector = typename Lanes<T>::Vector;
+
+// Numbers of a row, `count` of them or whole vectors: what is missing is zero, and is
+// not written.
+template <typename T>
+Vector<T> Load(const T* place, Index count = Lanes<T>::WIDTH) {
+  Vector<T> x = {};
+  if (count >= Lanes<T>::WIDTH) return *reinterpret_cast<const Vector<T>*>(place);
+  for (Index i = 0; i < count; ++i) x[i] = place[i];
+  return x;
+}
+
+template <typename T>
+void Store(T* place, const Vector<T>& x, Index count = Lanes<T>::WIDTH) {
+  if (count >= Lanes<T>::WIDTH)
+    *reinterpret_cast<Vector<T>*>(place) = x;
+  else
+    for (Index i = 0; i < count; ++i) place[i] = x[i];
+}
+
+// exp(x) for x of at most 0, to about 1e-7 of it; not a number stays so.
+inline Vector<float> Exp(Vector<float> x) {
+  typedef int32_t Whole __attribute__((vector_size(BYTES)));
+  const Vector<float> lowest = Vector<float>{} - 87.0f;
+  const auto none = x < lowest;
+  x = none ? lowest : x;
+  // 2^n e^r: adding 1.5 * 2^23 rounds to a whole number.
+  const Vector<float> n = (x * 1.44269504f + 12582912.0f) - 12582912.0f;
+  const Vector<float> r = (x - n * 0.693145752f) - n * 1.42860677e-6f;
+  Vector<float> y = r * 1.38888889e-3f + 8.33333333e-3f;
+  y = y * r + 4.16666667e-2f;
+  y = y * r + 1.66666667e-1f;
+  y = y * r + 0.5f;
+  y = y * r + 1.0f;
+  y = y * r + 1.0f;
+  const Whole bits = (__builtin_convertvector(n, Whole) + 127) << 23;
+  Vector<float> power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return none ? Vector<float>{} : y * power;
+}
+
+inline Vector<double> Exp(Vector<double> x) {
+  for (Index i = 0; i < Lanes<double>::WIDTH; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
+template <typename V>
+V Sigmoid(V x) {
+  const V power = Exp(x < 0 ? x : -x);
+  const V part = 1 / (1 + power);
+  return x < 0 ? power * part : part;
+}
+
+inline Vector<float> Tanh(Vector<float> x) {
+  const Vector<float> size = x < 0 ? -x : x, square = x * x;
+  const Vector<float> power = Exp(-2 * size);
+  const Vector<float> large = (1 - power) / (1 + power);
+  // Near 0 that difference has few digits; four terms of the series have all.
+  Vector<float> near = square * (-17.0f / 315) + 2.0f / 15;
+  near = (near * square - 1.0f / 3) * square * x + x;
+  return size < 0.15f ? near : x < 0 ? -large : large;
+}
+
+inline Vector<double> Tanh(Vector<double> x) {
+  for (Index i = 0; i < Lanes<double>::WIDTH; ++i) x[i] = std::tanh(x[i]);
+  return x;
+}
+
+// Calls run<float> or run<double> with the three buffers' data.
+template <typename Run>
+ffi::Error ByType(ffi::AnyBuffer a, Run run) {
+  if (a.element_type() == ffi::F32)
+    run(float{});
+  else if (a.element_type() == ffi::F64)
+    run(double{});
+  else
+    return ffi::Error::InvalidArgument("float32 or float64 is needed");
+  return ffi::Error::Success();
+}
+
+}  // namespace jaxdl
+
+#endif  // JAXDL_TILES_H_
