@@ -145,7 +145,7 @@ def _tasks(
     name, arguments = _module(settings, kind, len(parts[0].classes))
     model = models.create(name, **arguments)
     objective = _objective(settings, kind, model)
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
     evaluation = train.make_evaluation(objective)
     outputs = partial(_outputs, forward(model), kind)
     compiled = jax.jit(outputs)
@@ -176,6 +176,7 @@ def _tasks(
                 "preprocess": data.preprocess.to_json(),
             },
             layers=lambda: common.layers(model, made, example),
+            start=start,
             headline="mae" if kind == "regression" else "accuracy",
         )
 
@@ -295,7 +296,7 @@ def main(settings: Settings) -> int:
         return [
             population.Member(
                 name=f"fold_{number}",
-                task=task if number else common.started(task, settings),
+                task=task if number else common.started(task),
                 plan=plan,
                 settings=dataclasses.asdict(dataclasses.replace(settings, fold=number)),
             )
