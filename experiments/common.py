@@ -14,6 +14,7 @@ from experiments.flags import TrainingSettings, identity
 from jaxdl import data, models, objectives, optimizers, parallel, runs, train
 from jaxdl.runs import environment, joining, population, warm_start
 from jaxdl.runs.flagfile import flag_text
+from jaxdl.runs.members import Member
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -321,9 +322,7 @@ def started(task: Task) -> Task:
     return dataclasses.replace(task, model={**task.model, "init_from": found})
 
 
-def seed_members(
-    settings: S, build: Callable[[S], tuple[Task, Plan]]
-) -> list[population.Member]:
+def seed_members(settings: S, build: Callable[[S], tuple[Task, Plan]]) -> list[Member]:
     """A member for each of ``settings.seeds`` seeds, all of one task.
 
     With ``bootstrap`` each trains on as many examples, drawn from the training part
@@ -332,7 +331,7 @@ def seed_members(
     task, plan = build(settings)
     task = started(task)
     return [
-        population.Member(
+        Member(
             name=f"seed_{seed}",
             task=_resampled(task, seed) if settings.bootstrap else task,
             plan=dataclasses.replace(plan, seed=seed),

@@ -25,6 +25,7 @@ from jaxdl.models.apply import forward
 from jaxdl.models.regression import deviation_of, with_target
 from jaxdl.objectives.regression import LOSSES
 from jaxdl.runs import baselines, population, tables
+from jaxdl.runs.members import Member
 from jaxdl.train import evaluation_params
 from jaxdl.train.task import Plan, Task
 
@@ -292,9 +293,9 @@ def main(settings: Settings) -> int:
 
     common.join(NAME, settings)
 
-    def members() -> list[population.Member]:
+    def members() -> list[Member]:
         return [
-            population.Member(
+            Member(
                 name=f"fold_{number}",
                 task=task if number else common.started(task),
                 plan=plan,
