@@ -5,7 +5,7 @@ network of a table sees the same batches in the same order, for as many steps.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -37,11 +37,9 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``architectures`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     initializers: str = option(
         "zeros,normal,normal:0.01,xavier,he", "of the ReLU network; empty: none"
     )
@@ -54,7 +52,6 @@ class Settings(comparing.ComparisonSettings):
     resnet_rate: float = option(0.1, "their learning rate, of momentum 0.9")
     batch_size: int = option(128, "examples a step")
     seeds: int = option(3, "networks of each kind, from seeds 0, 1, ...")
-    split_seed: int = option(0, "seed of the splits")
 
 
 def build(settings: Settings) -> tuple[data_room.Dataset, tuple[Family, ...]]:
@@ -201,7 +198,7 @@ class Comparison:
 def compare(
     data: data_room.Dataset,
     families: Sequence[Family],
-    say: Callable[[str], None] = print,
+    say: comparing.Say = print,
 ) -> Comparison:
     """Train all networks; what became of them."""
     return Comparison(
@@ -263,11 +260,9 @@ def _layers(family: Family, outcomes: dict[str, Outcome]) -> list[comparison.Pan
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Comparison]:
-        return partial(compare, *build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(
+        NAME, settings, build, lambda _, built, say: compare(*built, say)
+    )
 
 
 if __name__ == "__main__":

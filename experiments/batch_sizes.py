@@ -6,7 +6,7 @@ the start is measured, and what an epoch takes.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -36,17 +36,14 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``batch_sizes`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     sizes: str = option("1,8,32,128,full", "examples a step, by commas; full: all")
     rates: str = option("0.01,0.03,0.1,0.3,1,3", "learning rates, by commas")
     units: int = option(50, "units of the one hidden layer, as in the book")
     epochs: int = option(10, "passes over the training part")
     examples: int = option(1000, "training examples, at most")
-    split_seed: int = option(0, "seed of the splits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,12 +243,11 @@ def _stacked(examples: Mapping[str, np.ndarray], chosen: np.ndarray) -> dict[str
 
 def compare(
     settings: Settings,
-    data: data_room.Dataset,
-    rates: tuple[float, ...],
-    sizes: tuple[int, ...],
-    say: Callable[[str], None] = print,
+    built: tuple[data_room.Dataset, tuple[float, ...], tuple[int, ...]],
+    say: comparing.Say = print,
 ) -> Found:
     """Train by every batch size; what became of them."""
+    data, rates, sizes = built
     mlp = models.create("mlp", classes=len(data.classes), hidden=(settings.units,))
     net = stacks.network(data, mlp, recipes.make("sgd"), {"learning_rate": 0.1})
     states = stacks.with_numbers(
@@ -271,11 +267,7 @@ def compare(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Found]:
-        return partial(compare, settings, *build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

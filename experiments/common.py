@@ -14,6 +14,7 @@ from experiments.flags import TrainingSettings, identity
 from jaxdl import data, models, objectives, optimizers, parallel, runs, train
 from jaxdl.runs import environment, joining, population, warm_start
 from jaxdl.runs.flagfile import flag_text
+from jaxdl.runs.members import Member
 from jaxdl.train.task import Plan, Task, steps_of
 
 S = TypeVar("S", bound=TrainingSettings)
@@ -176,9 +177,9 @@ def learner(
     steps: int,
     more_hyper: Mapping[str, float] | None = None,
     more_schedules: Mapping[str, train.Schedule] | None = None,
-) -> tuple[train.Step, Callable[..., train.State]]:
-    """The step of an objective, and what creates its state from
-    ``(params, model_state, seed)``.
+) -> tuple[train.Step, Callable[..., train.State], warm_start.Start | None]:
+    """The step of an objective, what creates its state from
+    ``(params, model_state, seed)``, and the run that it takes parameters from.
 
     Args:
       settings: the shared ones.
@@ -197,10 +198,10 @@ def learner(
         **step_options(settings, steps, more_schedules),
     )
 
-    begin = beginning(settings)
+    start = start_of(settings)
 
     def create(params: Any, model_state: Any, seed: Any) -> train.State:
-        params, model_state = begin(params, model_state)
+        params, model_state = warm_start.begin(start, params, model_state)
         return train.create_state(
             params,
             optimizer,
@@ -210,19 +211,17 @@ def learner(
             ema_decay=settings.ema_decay or None,
         )
 
-    return step, create
+    return step, create, start
 
 
-def beginning(settings: TrainingSettings) -> Callable[[Any, Any], tuple[Any, Any]]:
-    """From new parameters and model state to those that a run begins with: the same,
-    or those of another run (``--init_from``).
+def start_of(settings: TrainingSettings) -> warm_start.Start | None:
+    """The run to take parameters from (``--init_from``), if any, read and verified:
+    once, for it takes a while.
 
     Raises:
       ValueError, OSError: in one line, where there is no such run.
     """
-    if not settings.init_from:
-        return lambda params, model_state: (params, model_state)
-    return warm_start.read(settings.init_from).begin
+    return warm_start.read(settings.init_from) if settings.init_from else None
 
 
 def step_options(
@@ -306,34 +305,33 @@ def request(name: str, settings: TrainingSettings) -> runs.Request:
 def built(settings: S, build: Callable[[S], tuple[Task, Plan]]) -> tuple[Task, Plan]:
     """What ``build`` gives, on a bootstrap sample of the training part if asked."""
     task, plan = build(settings)
-    task = started(task, settings)
+    task = started(task)
     return (_resampled(task, settings.seed) if settings.bootstrap else task), plan
 
 
-def started(task: Task, settings: TrainingSettings) -> Task:
+def started(task: Task) -> Task:
     """The task, having said what it takes from another run, if anything, and with that
     run in its record."""
-    if not settings.init_from:
+    start = task.start
+    if start is None:
         return task
-    start, state = warm_start.read(settings.init_from), jax.eval_shape(task.create, 0)
+    state = jax.eval_shape(task.create, 0)
     taken, _ = start.check(state.params, state.model_state)
     print(start.told(state.params, state.model_state))
     found = {"run": str(start.run), "step": start.step, "arrays": len(taken)}
     return dataclasses.replace(task, model={**task.model, "init_from": found})
 
 
-def seed_members(
-    settings: S, build: Callable[[S], tuple[Task, Plan]]
-) -> list[population.Member]:
+def seed_members(settings: S, build: Callable[[S], tuple[Task, Plan]]) -> list[Member]:
     """A member for each of ``settings.seeds`` seeds, all of one task.
 
     With ``bootstrap`` each trains on as many examples, drawn from the training part
     with replacement (Breiman 1996).
     """
     task, plan = build(settings)
-    task = started(task, settings)
+    task = started(task)
     return [
-        population.Member(
+        Member(
             name=f"seed_{seed}",
             task=_resampled(task, seed) if settings.bootstrap else task,
             plan=dataclasses.replace(plan, seed=seed),

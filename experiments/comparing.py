@@ -4,7 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from jaxdl.runs.folder import (
 
 # Told of each thing done, in a line.
 Say = Callable[[str], None]
+S = TypeVar("S", bound="ComparisonSettings")
+B = TypeVar("B")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,15 @@ class ComparisonSettings:
     workdir: str = option("", "run folder; empty: checkpoints/...")
     json: bool = option(False, "print JSON alone; progress goes to stderr")
     traceback: bool = option(False, "show the traceback of an error")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings(ComparisonSettings):
+    """What a comparison on a data set lets one set besides."""
+
+    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
+    data_dir: str = option("", "where TFDS data sets lie")
+    split_seed: int = option(0, "seed of the splits")
 
 
 # A repeated comparison is a new one, in a folder of its own.
@@ -84,7 +95,7 @@ def rates(text: str) -> tuple[float, ...]:
     return tuple(found)
 
 
-def load(settings: Any) -> data_room.Dataset:
+def load(settings: DataSettings) -> data_room.Dataset:
     """The data set of ``dataset``, ``data_dir`` and ``split_seed``.
 
     Raises:
@@ -98,9 +109,10 @@ def load(settings: Any) -> data_room.Dataset:
         data_dir=settings.data_dir or None,
         split_seed=settings.split_seed,
     )
-    if getattr(settings, "batch_size", 1) > data.train.size:
+    batch_size = getattr(settings, "batch_size", 1)
+    if batch_size > data.train.size:
         raise ValueError(
-            f"--batch_size is {settings.batch_size}, but there are only "
+            f"--batch_size is {batch_size}, but there are only "
             f"{data.train.size} training examples: give that many or fewer."
         )
     return data
@@ -108,16 +120,17 @@ def load(settings: Any) -> data_room.Dataset:
 
 def run(
     name: str,
-    settings: ComparisonSettings,
-    build: Callable[[], Callable[[Say], Found]],
+    settings: S,
+    build: Callable[[S], B],
+    compare: Callable[[S, B, Say], Found],
 ) -> int:
     """Compare, print the tables, leave a folder with all of it; the exit code.
 
     Args:
       name: of the experiment.
       settings: what was asked for.
-      build: what takes time and writes nothing, once the settings are known to be
-        sound.
+      build: checks the settings and gives what is compared; writes nothing.
+      compare: what takes time; told the settings, what was built, and whom to tell.
 
     Raises:
       ValueError, OSError: in one line, for a setting that cannot be used.
@@ -129,13 +142,13 @@ def run(
         to.print(line, soft_wrap=True)
 
     began = time.perf_counter()
-    compare = build()
+    built = build(settings)
     folder = create(settings.workdir or default_workdir(name))
     if folder.holds_run():
         raise ValueError(f"{folder.path} holds a run already: give another --workdir.")
     with lock(folder):
         _describe(name, folder, settings)
-        found = compare(say)
+        found = compare(settings, built, say)
         seconds = time.perf_counter() - began
         result = {
             "experiment": name,

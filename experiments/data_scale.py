@@ -7,7 +7,7 @@ sees features made by hand: directions of edges.
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -38,11 +38,9 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``data_scale`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     sizes: str = option("25,50,100,200,400,800", "training examples, by commas")
     draws: int = option(5, "training sets of each size")
     steps: int = option(300, "steps of each network")
@@ -277,11 +275,11 @@ def _network(settings: Settings, data: data_room.Dataset, name: str) -> Network:
 
 def compare(
     settings: Settings,
-    data: data_room.Dataset,
-    sizes: tuple[int, ...],
-    say: Callable[[str], None] = print,
+    built: tuple[data_room.Dataset, tuple[int, ...]],
+    say: comparing.Say = print,
 ) -> Found:
     """Train all of them at every size; what they make of the test part."""
+    data, sizes = built
     test = _features(data, data.test)
     images = data.test.fetch(np.arange(data.test.size))["inputs"]
     found: dict[str, list[np.ndarray]] = {name: [] for name in (*CLASSICAL, *NETWORKS)}
@@ -311,11 +309,7 @@ def compare(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Found]:
-        return partial(compare, settings, *build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

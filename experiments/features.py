@@ -6,7 +6,7 @@ components or of few pixels. MNIST: --dataset=mnist --data_dir=DIR.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -38,16 +38,13 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``features`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     clusters: int = option(0, "of k-means; 0: as many as there are classes")
     restarts: int = option(10, "runs of k-means, of which the best is kept")
     examples: int = option(10_000, "most examples that clusters and neighbours see")
     seed: int = option(0, "of the starts of k-means")
-    split_seed: int = option(0, "seed of the splits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -291,11 +288,7 @@ def _neighbours(
 
 def main(settings: Settings) -> int:
     """Look as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Found]:
-        return partial(compare, settings, build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

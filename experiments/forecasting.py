@@ -91,7 +91,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     objective = objectives.regression(
         run, loss=settings.loss, unit=lambda _: np.float32(fitted.scale)
     )
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
     inputs = {"shape": list(fitted.input_shape), "dtype": "float32"}
     example = models.example(inputs)
     found = functools.cache(lambda: naive(data))
@@ -115,6 +115,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
             "preprocess": fitted.to_json(),
         },
         layers=lambda: common.layers(model, state, example),
+        start=start,
         headline="mae",
     )
     return task, plan

@@ -26,7 +26,7 @@ from jaxdl.data import Dataset, Preprocess
 from jaxdl.models import gan as networks
 from jaxdl.models.apply import in_batches
 from jaxdl.objectives.adversarial import GAMES
-from jaxdl.runs import baselines, samples
+from jaxdl.runs import baselines, samples, warm_start
 from jaxdl.runs.feature_classifier import (
     FeatureClassifier,
     check_images,
@@ -179,7 +179,8 @@ def assemble(
     )
     optimizer = _optimizer(settings)
     spec = {"shape": list(data.input_shape), "dtype": "float32"}
-    create = _creator(settings, gallery, optimizer, models.example(spec))
+    start = common.start_of(settings)
+    create = _creator(settings, gallery, optimizer, models.example(spec), start)
 
     def untrained(count: int) -> Any:
         quick = jax.jit(create, compiler_options=quick_compiling())
@@ -209,6 +210,7 @@ def assemble(
             "classifier": {"validation_accuracy": gallery.classifier.accuracy},
         },
         layers=lambda: common.layers(gallery.model, create, models.example(spec)),
+        start=start,
         headline="frechet_distance",
         show=partial(samples.show, gallery),
     )
@@ -216,15 +218,18 @@ def assemble(
 
 
 def _creator(
-    settings: Settings, gallery: samples.Gallery, optimizer: Any, example: Any
+    settings: Settings,
+    gallery: samples.Gallery,
+    optimizer: Any,
+    example: Any,
+    start: warm_start.Start | None,
 ) -> Callable[[Any], train.AdversarialState]:
     """What makes the state of a seed."""
     hyper = common.hyper(settings, _numbers(settings))
-    begin = common.beginning(settings)
 
     def create(seed: Any) -> train.AdversarialState:
         new = models.init(gallery.model, jax.random.key(seed), example)
-        params, model_state = begin(*new)
+        params, model_state = warm_start.begin(start, *new)
         return train.create_adversarial_state(
             params,
             optimizer,

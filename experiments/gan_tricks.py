@@ -7,8 +7,7 @@ the test part, by one classifier.
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -47,11 +46,9 @@ SHOWN = 12  # samples of each variant, in the picture
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``gan_tricks`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     image_size: int = option(0, "resize images to this many pixels a side; 0: as is")
     effect: str = option("without", "each trick left out of all (without), or alone")
     steps: int = option(600, "steps of each network")
@@ -61,7 +58,6 @@ class Settings(comparing.ComparisonSettings):
     loss: str = option("non_saturating", "non_saturating or least_squares")
     channels: int = option(16, "feature maps at full size, doubled at each halving")
     seeds: int = option(3, "networks of each kind, from seeds 0, 1, ...")
-    split_seed: int = option(0, "seed of the splits")
 
 
 def variants(effect: str) -> dict[str, dict[str, Any]]:
@@ -160,12 +156,12 @@ class Comparison:
 
 
 def compare(
-    data: data_room.Dataset,
-    asked: Mapping[str, gan.Settings],
-    seeds: int,
-    say: Callable[[str], None] = print,
+    settings: Settings,
+    built: tuple[data_room.Dataset, Mapping[str, gan.Settings]],
+    say: comparing.Say = print,
 ) -> Comparison:
     """Train all variants, one after another; what became of them."""
+    (data, asked), seeds = built, settings.seeds
     first = asked[ALL]
     classifier = train_classifier(data, first.split_seed)
     say(
@@ -173,9 +169,9 @@ def compare(
         "images right"
     )
     figures, shown, start = {}, {}, np.zeros(0)
-    for name, settings in asked.items():
+    for name, variant in asked.items():
         began = time.perf_counter()
-        figures[name], before, shown[name] = _trained(settings, data, classifier, seeds)
+        figures[name], before, shown[name] = _trained(variant, data, classifier, seeds)
         start = before if name == ALL else start
         distances = ", ".join(f"{d:.1f}" for d in figures[name]["frechet_distance"])
         seconds = time.perf_counter() - began
@@ -224,11 +220,7 @@ def _trained(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Comparison]:
-        return partial(compare, *build(settings), settings.seeds)
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

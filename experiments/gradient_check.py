@@ -325,11 +325,9 @@ def compare(found: dict[str, Network], say: comparing.Say = print) -> Comparison
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Comparison]:
-        return partial(compare, networks(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(
+        NAME, settings, networks, lambda _, found, say: compare(found, say)
+    )
 
 
 if __name__ == "__main__":

@@ -233,11 +233,7 @@ def compare(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Comparison]:
-        return partial(compare, settings, chosen(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, chosen, compare)
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
         prepare=prepare,
         top5=len(data.classes) > 5,
     )
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
 
     inputs = {"shape": list(data.input_shape), "dtype": "float32"}
     example = models.example(inputs)
@@ -91,6 +91,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
             "preprocess": data.preprocess.to_json(),
         },
         layers=lambda: common.layers(model, state, example),
+        start=start,
         headline="accuracy",
     )
     return task, plan

@@ -9,8 +9,7 @@ setting: --dataset=imdb_reviews --data_dir=DIR.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -53,13 +52,12 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``imdb_regularization`` lets one set."""
 
     dataset: str = option(
         text_sets.DOCSTRINGS, f"{', '.join(text_sets.NAMES)}, another TFDS name"
     )
-    data_dir: str = option("", "where TFDS data sets lie")
     text: str = option("", "column of a CSV file that holds the texts; empty: text")
     label: str = option("", "column that holds the labels; empty: label")
     vocabulary: int = option(10_000, "tokens, padding and unknown words among them")
@@ -77,7 +75,6 @@ class Settings(comparing.ComparisonSettings):
     learning_rate: float = option(0.001, "of RMSprop")
     validation_fraction: float = option(0.4, "share for validation; 0: by size")
     seeds: int = option(3, "initial values 0, 1, ... of each")
-    split_seed: int = option(0, "seed of the splits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,9 +264,7 @@ def train(
     return stacks.train_variants(data, net, variants, settings.seeds, length)
 
 
-def compare(
-    settings: Settings, data: Dataset, say: Callable[[str], None] = print
-) -> Found:
+def compare(settings: Settings, data: Dataset, say: comparing.Say = print) -> Found:
     """Train all of them; what became of them."""
     found: dict[str, stacks.Course] = {}
     for hidden, variants in (
@@ -294,11 +289,7 @@ def compare(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Found]:
-        return partial(compare, settings, build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

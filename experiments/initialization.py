@@ -6,8 +6,7 @@ About a minute.
 """
 
 import dataclasses
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +16,9 @@ import numpy as np
 from experiments import architectures, comparing, flags
 from experiments.flags import option
 from jaxdl import analysis, models
+from jaxdl import data as data_room
 from jaxdl.runs import comparison
+from jaxdl.runs.families import Family
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.plots import layers
 
@@ -164,33 +165,35 @@ def trained_by(settings: Settings) -> architectures.Settings:
     )
 
 
-def main(settings: Settings) -> int:
-    """Compare as the settings say; the exit code."""
+def build(settings: Settings) -> tuple[list[str], data_room.Dataset, Sequence[Family]]:
+    """The activations to look at, and what the trained networks need.
 
-    def ready() -> Callable[[comparing.Say], Comparison]:
-        names = [name.strip() for name in settings.activations.split(",")]
-        for name in names:
-            models.activation(name)
-        if not settings.initializers:
-            raise ValueError("--initializers is empty: give some, such as xavier,he.")
-        return partial(
-            compare, settings, names, *architectures.build(trained_by(settings))
-        )
-
-    return comparing.run(NAME, settings, ready)
+    Raises:
+      ValueError, OSError: in one line, for a setting that cannot be used.
+    """
+    names = [name.strip() for name in settings.activations.split(",")]
+    for name in names:
+        models.activation(name)
+    if not settings.initializers:
+        raise ValueError("--initializers is empty: give some, such as xavier,he.")
+    return names, *architectures.build(trained_by(settings))
 
 
 def compare(
     settings: Settings,
-    activations: list[str],
-    data: Any,
-    families: Any,
+    built: tuple[list[str], data_room.Dataset, Sequence[Family]],
     say: comparing.Say = print,
 ) -> Comparison:
     """Look at the layers, then train."""
+    activations, data, families = built
     outputs = {name: spread(name, settings.seed) for name in activations}
     say(f"outputs of {', '.join(outputs)} by {', '.join(SCHEMES)}")
     return Comparison(outputs, architectures.compare(data, families, say))
+
+
+def main(settings: Settings) -> int:
+    """Compare as the settings say; the exit code."""
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

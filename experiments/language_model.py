@@ -73,7 +73,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     objective = objectives.language(
         forward(model), characters=settings.level == "character"
     )
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
     inputs = {"shape": list(data.input_shape), "dtype": "int32"}
     example = models.example(inputs)
 
@@ -96,6 +96,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
             "preprocess": data.preprocess.to_json(),
         },
         layers=lambda: common.layers(model, state, example),
+        start=start,
         headline="bits_per_character"
         if settings.level == "character"
         else "perplexity",

@@ -233,12 +233,9 @@ def compare(settings: Settings, say: comparing.Say = print) -> Comparison:
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Comparison]:
-        check(settings)
-        return partial(compare, settings)
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(
+        NAME, settings, check, lambda settings, _, say: compare(settings, say)
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from experiments.flags import option
 from jaxdl import runs
 from jaxdl import search as space_room
 from jaxdl.runs import comparison, population, screen, trials
-from jaxdl.runs.population import Member
+from jaxdl.runs.members import Member
 from jaxdl.search import Asked
 
 NAME = "members_timing"

@@ -5,8 +5,7 @@ optimizer train as one vmapped program, on the same batches in the same order.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,11 +39,9 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``optimizers`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     optimizers: str = option("all", "which, by commas; all: every one there is")
     rates: str = option(
         "0.0001,0.0003,0.001,0.003,0.01,0.03,0.1,0.3,1", "learning rates, by commas"
@@ -54,7 +51,6 @@ class Settings(comparing.ComparisonSettings):
     steps: int = option(200, "steps of each")
     batch_size: int = option(128, "examples a step")
     seeds: int = option(2, "initial values 0, 1, ... of each")
-    split_seed: int = option(0, "seed of the splits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,12 +225,11 @@ def build(settings: Settings) -> tuple[data_room.Dataset, tuple[float, ...], lis
 
 def sweep(
     settings: Settings,
-    data: data_room.Dataset,
-    rates: tuple[float, ...],
-    names: Sequence[str],
-    say: Callable[[str], None] = print,
+    built: tuple[data_room.Dataset, tuple[float, ...], list[str]],
+    say: comparing.Say = print,
 ) -> Sweep:
     """Train all of them; what became of them."""
+    data, rates, names = built
     hidden = (settings.units,) * settings.hidden_layers
     mlp = models.create("mlp", classes=len(data.classes), hidden=hidden)
     length = stacks.Length(settings.steps, settings.batch_size)
@@ -254,11 +249,7 @@ def sweep(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Sweep]:
-        return partial(sweep, settings, *build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, sweep)
 
 
 if __name__ == "__main__":

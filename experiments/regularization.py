@@ -6,7 +6,7 @@ with L2, dropout, both, batch norm, shifted images; each also with its best chec
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -37,11 +37,9 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``regularization`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     examples: int = option(300, "training examples")
     hidden_layers: int = option(6, "hidden layers of the ReLU network")
     units: int = option(100, "units of each hidden layer")
@@ -53,7 +51,6 @@ class Settings(comparing.ComparisonSettings):
     shift: int = option(1, "pixels that images are shifted by, where they are")
     scale_epochs: int = option(20, "passes at each scale of initial weights; 0: none")
     seeds: int = option(3, "initial values 0, 1, ... of each")
-    split_seed: int = option(0, "seed of the splits")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +219,7 @@ def _length(settings: Settings, epochs: int) -> stacks.Length:
 
 
 def compare(
-    settings: Settings, data: data_room.Dataset, say: Callable[[str], None] = print
+    settings: Settings, data: data_room.Dataset, say: comparing.Say = print
 ) -> Found:
     """Train all of them; what became of them."""
     numbers = {
@@ -249,7 +246,7 @@ def compare(
 
 
 def _by_scale(
-    settings: Settings, data: data_room.Dataset, say: Callable[[str], None]
+    settings: Settings, data: data_room.Dataset, say: comparing.Say
 ) -> dict[bool, stacks.Course]:
     """Courses of all scales as one program, without and with batch norm."""
     found = {}
@@ -275,11 +272,7 @@ def _scaled(net: Any, scale: Any) -> Any:
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Found]:
-        return partial(compare, settings, build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from jaxdl.runs.folder import (
     read_json,
     write_json,
 )
-from jaxdl.runs.population import Member
+from jaxdl.runs.members import Member
 from jaxdl.search import Asked, Dimension, Space
 from jaxdl.train.task import Plan, Task
 

@@ -63,7 +63,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     model = models.create(name, **arguments)
     objective = objectives.next_token(forward(model), _prepare)
     write = translation.writer(model, data.preprocess)
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
     inputs = {
         side: {"shape": [characters.length], "dtype": "int32"}
         for side, characters in data.preprocess.sides.items()
@@ -91,6 +91,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
             "preprocess": data.preprocess.to_json(),
         },
         layers=lambda: common.layers(model, state, example),
+        start=start,
         headline="exact_match",
         show=translation.show(write, data),
     )

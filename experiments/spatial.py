@@ -43,11 +43,9 @@ CAPTIONS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings(comparing.ComparisonSettings):
+class Settings(comparing.DataSettings):
     """What ``spatial`` lets one set."""
 
-    dataset: str = option("digits", "embedded name, TFDS name, npz:PATH, folder:PATH")
-    data_dir: str = option("", "where TFDS data sets lie")
     largest_shift: int = option(3, "pixels that test images are moved by, at most")
     test_examples: int = option(1000, "most test images that are looked at")
     steps: int = option(300, "steps of each network")
@@ -251,7 +249,7 @@ def _network(settings: Settings, data: data_room.Dataset, name: str) -> Any:
 
 
 def compare(
-    settings: Settings, data: data_room.Dataset, say: Callable[[str], None] = print
+    settings: Settings, data: data_room.Dataset, say: comparing.Say = print
 ) -> Found:
     """Train all of them on images as they are and permuted; then look at moved ones."""
     pixels = int(np.prod(data.input_shape[:2]))
@@ -304,11 +302,7 @@ def compare(
 
 def main(settings: Settings) -> int:
     """Compare as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Found]:
-        return partial(compare, settings, build(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, build, compare)
 
 
 if __name__ == "__main__":

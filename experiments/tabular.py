@@ -25,6 +25,7 @@ from jaxdl.models.apply import forward
 from jaxdl.models.regression import deviation_of, with_target
 from jaxdl.objectives.regression import LOSSES
 from jaxdl.runs import baselines, population, tables
+from jaxdl.runs.members import Member
 from jaxdl.train import evaluation_params
 from jaxdl.train.task import Plan, Task
 
@@ -145,7 +146,7 @@ def _tasks(
     name, arguments = _module(settings, kind, len(parts[0].classes))
     model = models.create(name, **arguments)
     objective = _objective(settings, kind, model)
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
     evaluation = train.make_evaluation(objective)
     outputs = partial(_outputs, forward(model), kind)
     compiled = jax.jit(outputs)
@@ -176,6 +177,7 @@ def _tasks(
                 "preprocess": data.preprocess.to_json(),
             },
             layers=lambda: common.layers(model, made, example),
+            start=start,
             headline="mae" if kind == "regression" else "accuracy",
         )
 
@@ -291,11 +293,11 @@ def main(settings: Settings) -> int:
 
     common.join(NAME, settings)
 
-    def members() -> list[population.Member]:
+    def members() -> list[Member]:
         return [
-            population.Member(
+            Member(
                 name=f"fold_{number}",
-                task=task if number else common.started(task, settings),
+                task=task if number else common.started(task),
                 plan=plan,
                 settings=dataclasses.asdict(dataclasses.replace(settings, fold=number)),
             )

@@ -92,7 +92,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     arguments = model_arguments(settings, data, kind)
     model = models.create(settings.model, **arguments)
     objective = objective_of(model, kind)
-    step, create = common.learner(settings, objective, plan.steps)
+    step, create, start = common.learner(settings, objective, plan.steps)
     inputs = {"shape": list(data.input_shape), "dtype": "int32"}
     example = models.example(inputs)
 
@@ -116,6 +116,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
             "preprocess": data.preprocess.to_json(),
         },
         layers=lambda: common.layers(model, state, example),
+        start=start,
         headline="accuracy",
     )
     return task, plan

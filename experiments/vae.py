@@ -86,7 +86,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
     model = models.create(settings.model, **arguments)
     network = _network(model, data.preprocess, way)
     objective = objectives.variational(network)
-    step, create = common.learner(
+    step, create, start = common.learner(
         settings,
         objective,
         plan.steps,
@@ -117,6 +117,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
             "preprocess": data.preprocess.to_json(),
         },
         layers=lambda: common.layers(model, state, example),
+        start=start,
         headline="negative_elbo",
         show=partial(_show, network, data, settings.latents),
     )

@@ -8,7 +8,6 @@ advice. Without --run a network is trained on digits first: a minute in all.
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -349,11 +348,7 @@ def _fields(found: Subject) -> dict[str, tuple[int, str]]:
 
 def main(settings: Settings) -> int:
     """Look as the settings say; the exit code."""
-
-    def ready() -> Callable[[comparing.Say], Inside]:
-        return partial(look, settings, subject(settings))
-
-    return comparing.run(NAME, settings, ready)
+    return comparing.run(NAME, settings, subject, look)
 
 
 if __name__ == "__main__":

@@ -40,18 +40,36 @@ def decide(
     if mode not in MODES:
         raise ValueError(f"resume is {mode!r}: give one of {', '.join(MODES)}.")
     folder = RunFolder(path.expanduser().resolve())
-    if not folder.holds_run():
-        if mode == "must":
-            raise ValueError(
-                f"--resume=must, but {folder.path} holds no run: check --workdir, or "
-                "give --resume=auto to begin one there."
-            )
+    holds_run = folder.holds_run()
+    _require_wanted(folder, holds_run, mode)
+    if not holds_run:
         return "new"
-    if mode == "never":
+    about = _environment_of(folder, experiment)
+    flags = read_flagfile(folder.flags)
+    _require_same_settings(folder, flags, identity)
+    longer = difference({k: flags.get(k) for k in length}, length)
+    if _finished(folder) and not longer:
+        return "finished"
+    if not other_code:
+        _require_same_code(folder, about)
+    return "continue"
+
+
+def _require_wanted(folder: RunFolder, holds_run: bool, mode: str) -> None:
+    if mode == "must" and not holds_run:
+        raise ValueError(
+            f"--resume=must, but {folder.path} holds no run: check --workdir, or "
+            "give --resume=auto to begin one there."
+        )
+    if mode == "never" and holds_run:
         raise ValueError(
             f"--resume=never, but {folder.path} holds a run: choose another --workdir, "
             "or give --resume=auto to continue it."
         )
+
+
+def _environment_of(folder: RunFolder, experiment: str) -> Mapping[str, Any]:
+    """What the folder's run says it came from, which must be the experiment."""
     if not folder.flags.is_file() or not folder.environment.is_file():
         raise ValueError(
             f"{folder.path} holds states but not the settings they came from: choose "
@@ -64,19 +82,18 @@ def decide(
             f"{folder.path} holds a run of {theirs}, not of {experiment}: choose "
             "another --workdir."
         )
-    flags = read_flagfile(folder.flags)
+    return about
+
+
+def _require_same_settings(
+    folder: RunFolder, flags: Mapping[str, Any], identity: Mapping[str, Any]
+) -> None:
     changed = difference({k: flags.get(k) for k in identity}, identity)
     if changed:
         raise ValueError(
             f"{folder.path} holds a run with other settings ({'; '.join(changed)}): "
             "choose another --workdir, or give the old settings to continue it."
         )
-    longer = difference({k: flags.get(k) for k in length}, length)
-    if _finished(folder) and not longer:
-        return "finished"
-    if not other_code:
-        _require_same_code(folder, about)
-    return "continue"
 
 
 def _require_same_code(folder: RunFolder, about: Mapping[str, Any]) -> None:

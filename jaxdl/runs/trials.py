@@ -17,9 +17,8 @@ import numpy as np
 
 from jaxdl import data as data_room
 from jaxdl import parallel, train
-from jaxdl.runs import population
 from jaxdl.runs.machine import Machine, quick_compiling
-from jaxdl.runs.population import Member
+from jaxdl.runs.members import Member, together
 from jaxdl.search import Asked, Trial
 from jaxdl.train.population import JUDGE
 from jaxdl.train.task import Plan, Task
@@ -91,7 +90,7 @@ def train_together(
     Raises:
       Interrupted: it was; what was done is saved in ``states``.
     """
-    machine, evaluate = population.together(members)
+    machine, evaluate = together(members)
     kept = machine.checkpoints(states) if states is not None else None
     try:
         with machine.feed:

@@ -88,6 +88,15 @@ class Start:
         return printable(f"{line}; not taken: {_some(left) if left else 'none'}", 1000)
 
 
+def begin(
+    start: Start | None, params: PyTree, model_state: PyTree
+) -> tuple[PyTree, PyTree]:
+    """Those that a run begins with: the new ones, or what ``start`` makes of them."""
+    if start is None:
+        return params, model_state
+    return start.begin(params, model_state)
+
+
 def read(asked: str) -> Start:
     """The start that ``RUN`` or ``RUN:FILTER`` names.
 

@@ -107,39 +107,50 @@ def make_adversarial_step(
     make_step(generator, optimizer, on_nonfinite=on_nonfinite, **options)  # checks
     # A player that fails stops the pair: what is played after it changes nothing.
     rule = "ignore" if on_nonfinite == "ignore" else "stop"
-    play = partial(_play, optimizer, {**options, "on_nonfinite": rule})
-
-    def criticize(state: State, numbered: tuple[Array, Batch]) -> tuple[State, Any]:
-        number, part = numbered
-        return play("discriminator", discriminator, state, part, number)
+    game = {"generator": generator, "discriminator": discriminator}
+    play = partial(_play, game, optimizer, {**options, "on_nonfinite": rule})
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
-        batch = {**batch, "position": positions(batch)}
-        parts = microbatches(batch, critic_updates, "critic_updates")
-        numbered = (jnp.arange(critic_updates), parts)
-        new, tallies = one_after_another(criticize, state, numbered, critic_updates)
-        critic = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), tallies)
-        critic.pop("nonfinite", None)
-        first = jax.tree.map(lambda leaf: leaf[0], parts)
-        new, maker = play("generator", generator, new, first, critic_updates)
+        new, maker, critic, updates = _played(play, critic_updates, state, batch)
         hyper = scheduled(state.hyper, options.get("schedules") or {}, state.step)
         new = new.replace(
             step=state.step + 1, ema=moving_average(state, hyper, new.params)
         )
-        codes = (maker.pop("nonfinite", None), tallies.pop("nonfinite", None))
-        metrics, bad = _told([maker, critic]), jnp.int32(0)
-        if codes[0] is not None:
-            bad = _culprit(state.params, codes[0].total, jnp.max(codes[1].total))
+        metrics = _told([maker, critic])
+        bad = _culprit(state.params, maker, updates)
         return _undone(on_nonfinite, bad, new, state, metrics)
 
     return step
 
 
+def _played(
+    play: Callable[..., tuple[State, Metrics]],
+    critic_updates: int,
+    state: State,
+    batch: Batch,
+) -> tuple[State, Metrics, Metrics, Metrics]:
+    """All updates of a step: the state after them, the metrics of the generator, those
+    of the discriminator summed, and by update."""
+    batch = {**batch, "position": positions(batch)}
+    parts = microbatches(batch, critic_updates, "critic_updates")
+
+    def criticize(state: State, numbered: tuple[Array, Batch]) -> tuple[State, Any]:
+        number, part = numbered
+        return play("discriminator", state, part, number)
+
+    numbered = (jnp.arange(critic_updates), parts)
+    new, updates = one_after_another(criticize, state, numbered, critic_updates)
+    critic = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), updates)
+    first = jax.tree.map(lambda leaf: leaf[0], parts)
+    new, maker = play("generator", new, first, critic_updates)
+    return new, maker, critic, updates
+
+
 def _play(
+    game: Mapping[str, Objective],
     optimizer: optax.GradientTransformation,
     options: Mapping[str, Any],
     player: str,
-    objective: Objective,
     state: State,
     batch: Batch,
     number: int | Array,
@@ -147,7 +158,7 @@ def _play(
     """One update of one player, the ``number``-th of the step."""
 
     def own(params: PyTree, *rest: Any) -> Any:
-        return objective({**state.params, **params}, *rest)
+        return game[player]({**state.params, **params}, *rest)
 
     seat = State(
         step=state.step,
@@ -185,19 +196,24 @@ def _undone(
     return with_generator(kept, new), metrics
 
 
-def _culprit(params: PyTree, generator: Array, discriminator: Array) -> Array:
-    """That of both players together, from those of each by itself."""
+def _culprit(params: PyTree, maker: Metrics, updates: Metrics) -> Array:
+    """That of both players together, from what the generator and each update of the
+    discriminator told of theirs; 0 where they do not look."""
+    if "nonfinite" not in maker:
+        return jnp.int32(0)
+    worst = jnp.max(updates["nonfinite"].total)
+    found = {"generator": maker["nonfinite"].total, "discriminator": worst}
     first = 0
     codes = []
     for name in sorted(PLAYERS):  # as their parameters are
-        code = generator if name == "generator" else discriminator
+        code = found[name]
         codes.append(jnp.where(code > 1, code + first, code))
         first += len(jax.tree.leaves(params[name]))
     return jnp.where(codes[0] > 1, codes[0], jnp.maximum(*codes))
 
 
 def _told(players: Sequence[Metrics]) -> Metrics:
-    """The metrics of a step."""
+    """The metrics of a step; whether they are finite, ``_culprit`` says."""
 
     def means(name: str) -> Array:
         found = [metrics[name] for metrics in players]
@@ -206,6 +222,7 @@ def _told(players: Sequence[Metrics]) -> Metrics:
     told: Metrics = {}
     for metrics in players:
         told |= metrics
+    told.pop("nonfinite", None)
     losses, norms = means("loss"), means("gradient_norm")
     told["loss"] = value(jnp.sum(losses))
     told["gradient_norm"] = value(jnp.linalg.norm(norms))

@@ -140,18 +140,16 @@ def fit(
     Raises:
       ValueError: when the checkpoints hold a state of another structure.
     """
-    whole = block_way is not None and steps_per_call > 1
     watch = watch or Watch()
+    block = block_way(step) if block_way and steps_per_call > 1 else None
     with recompiling.counting() as compiled:
         noticing = partial(recompiling.noticing, compiled=compiled, warn=watch.warned)
         plan = _Plan(
             feed=feed,
             single=noticing(way(step)),
-            block=noticing(block_way(step))
-            if block_way is not None and whole
-            else None,
+            block=None if block is None else noticing(block),
             steps=steps,
-            steps_per_call=steps_per_call if whole else 1,
+            steps_per_call=steps_per_call,
             evaluate=evaluate,
             evaluate_every=evaluate_every,
             rule=rule or Rule(),
@@ -162,9 +160,7 @@ def fit(
             interrupted=interrupted,
             agree=agree,
         )
-        run = _train(plan, _begin(plan, state))
-        best, best_step = _best(plan, run)
-        return Fitted(run.state, best, best_step, run.progress, run.status, run.at)
+        return _fitted(plan, _train(plan, _begin(plan, state)))
 
 
 def _train(plan: "_Plan", run: "_Now") -> "_Now":
@@ -379,6 +375,11 @@ def _save(plan: _Plan, run: _Now) -> _Now:
     now = time.perf_counter()
     plan.watch.timed("saving", now - began)
     return run._replace(saved_at=now, best=None, large=False)
+
+
+def _fitted(plan: _Plan, run: _Now) -> Fitted:
+    best, best_step = _best(plan, run)
+    return Fitted(run.state, best, best_step, run.progress, run.status, run.at)
 
 
 def _best(plan: _Plan, run: _Now) -> tuple[PyTree, int]:

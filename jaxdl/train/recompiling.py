@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxdl.parameters import path_name
+from jaxdl.train.shapes import shapes
 from jaxdl.train.step import Step
 
 # What JAX calls the time XLA takes.
@@ -52,7 +52,7 @@ def noticing(
         result = step(state, batch)
         if compiled() > before:
             # Arrays that were given away still know their types.
-            now = _types({"state": state, "batch": batch})
+            now = shapes({"state": state, "batch": batch}, weak=True)
             changed = [
                 f"{name} is {now.get(name, 'gone')}, not {last.get(name, 'there')}"
                 for name in dict.fromkeys([*last, *now])
@@ -64,13 +64,3 @@ def noticing(
         return result
 
     return run
-
-
-def _types(tree: Any) -> dict[str, str]:
-    """Path to type, weak or not, of every array."""
-    rows = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        shape = ",".join(map(str, leaf.shape))
-        weak = " (weak)" if getattr(leaf, "weak_type", False) else ""
-        rows[path_name(path)] = f"{leaf.dtype}[{shape}]{weak}"
-    return rows

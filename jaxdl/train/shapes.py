@@ -6,11 +6,14 @@ from jaxtyping import PyTree
 from jaxdl.parameters import path_name
 
 
-def shapes(tree: PyTree) -> dict[str, str]:
-    """Path to type of every array, e.g. ``params/Dense_0/kernel: float32[64,10]``."""
+def shapes(tree: PyTree, weak: bool = False) -> dict[str, str]:
+    """Path to type of every array, e.g. ``params/Dense_0/kernel: float32[64,10]``; with
+    ``weak`` also which types are weak, as compiled functions tell them apart."""
     rows = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        rows[path_name(path)] = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+        told = " (weak)" if weak and getattr(leaf, "weak_type", False) else ""
+        shape = ",".join(map(str, leaf.shape))
+        rows[path_name(path)] = f"{leaf.dtype}[{shape}]{told}"
     return rows
 
 

@@ -51,6 +51,8 @@ class Task:
       baselines: name to metrics on the test part, of what is no network.
       model: JSON data to build the model and its preprocessing again.
       layers: rows (path, kind, output shape, parameters).
+      start: the other run that ``create`` takes from (``jaxdl.runs.warm_start.Start``),
+        if any.
       headline: the metric that names the result.
       show: what a state can do, as texts and pictures: samples, reconstructions. Told
         of the state at the start and at about ten checks; equal states must show
@@ -66,6 +68,7 @@ class Task:
     baselines: Callable[[], dict[str, Figures]]
     model: Mapping[str, Any]
     layers: Callable[[], list[Any]]
+    start: Any = None
     headline: str = "accuracy"
     show: Callable[[Any], Shown] | None = None
 

@@ -12,6 +12,7 @@ from experiments import common, evaluate, image_classification
 from jaxdl import runs
 from jaxdl.runs import population, writers
 from jaxdl.runs.folder import RunFolder
+from jaxdl.runs.members import check_alike
 from jaxdl.train.checkpoints import Checkpoints
 
 SEEDS = 3
@@ -145,4 +146,4 @@ def test_members_must_be_alike(settings):
         settings(seeds=2, epochs=1), image_classification.build
     )
     with pytest.raises(ValueError, match="share a name: seed_0, seed_0"):
-        population._check_alike([members[0], members[0]])
+        check_alike([members[0], members[0]])

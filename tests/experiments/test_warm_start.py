@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import evaluate, image_classification
+from experiments import common, evaluate, image_classification
 from jaxdl import runs
 from jaxdl.runs import warm_start
 
@@ -53,6 +53,21 @@ def test_it_fine_tunes_and_is_part_of_the_run(
     flags.write_text(flags.read_text().replace(str(trained), "/gone"))
     found = evaluate.evaluate(evaluate.Settings(run=str(folder)))
     assert found["differences"] == {}
+
+
+def test_the_other_run_is_read_once(settings, trained, monkeypatch):
+    read, asked = warm_start.read, []
+
+    def noted(run):
+        asked.append(run)
+        return read(run)
+
+    monkeypatch.setattr(warm_start, "read", noted)
+    wanted = settings(init_from=str(trained), seeds=2)
+    common.built(wanted, image_classification.build)
+    assert len(asked) == 1
+    common.seed_members(wanted, image_classification.build)
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(

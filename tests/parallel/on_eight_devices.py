@@ -3,109 +3,30 @@
 Run by ``test_ways.py`` in a process of its own with eight virtual devices.
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
-from jax.sharding import Mesh
 
 from jaxdl import data, models, objectives, optimizers, parallel, train
-from jaxdl.batch import Context
-from jaxdl.layers import BatchNorm, Dropout
 from jaxdl.models.apply import forward
 from jaxdl.train import population
-
-STEPS, BATCH, CLASSES = 6, 32, 5
-# Sums over devices run in another order: float32 reduction error, no more.
-CLOSE = {"rtol": 1e-5, "atol": 1e-7}
-
-
-class Net(nn.Module):
-    """Convolution, synchronised batch norm and dropout: all that can differ."""
-
-    @nn.compact
-    def __call__(self, x, context: Context = Context()):
-        # No bias before batch norm: its gradient is rounding noise alone.
-        x = nn.Conv(4, (3, 3), use_bias=False)(x)
-        x = BatchNorm()(x, context)
-        x = nn.relu(x).reshape(x.shape[0], -1)
-        x = Dropout()(x, context)
-        x = nn.Dense(16, use_bias=False)(x)
-        x = nn.relu(BatchNorm()(x, context))
-        x = Dropout()(x, context)
-        return nn.Dense(CLASSES)(x)
-
-
-_init = jax.jit(lambda key, example: models.init(Net(), key, example))
-
-
-def batches():
-    """STEPS batches; each ends in padding of NaN, unlike from device to device."""
-    draw = np.random.default_rng(0)
-    inputs = draw.normal(size=(STEPS, BATCH, 6, 6, 1)).astype(np.float32)
-    targets = draw.integers(0, CLASSES, (STEPS, BATCH)).astype(np.int32)
-    mask = np.ones((STEPS, BATCH), np.float32)
-    mask[:, -5:] = 0.0
-    mask[2, 3:] = 0.0  # whole devices with nothing but padding
-    inputs[mask == 0] = np.nan
-    return {"inputs": inputs, "targets": targets, "mask": mask}
-
-
-def learner(**options):
-    # Not Adam: it divides by the size of the gradient, and so scales the rounding
-    # of gradients near zero up to whole updates.
-    optimizer = optimizers.make("momentum", weight_decay=0.01)
-    objective = objectives.classification(forward(Net()), classes=CLASSES)
-    options = {"clip_norm": 1.0, "penalty": None, **options}
-    return optimizer, train.make_step(objective, optimizer, **options)
-
-
-def state(optimizer, seed=0, dropout=0.3, rate=5e-2):
-    example = jnp.zeros((1, 6, 6, 1))
-    params, model_state = _init(jax.random.key(seed), example)
-    hyper = {"learning_rate": rate, "weight_decay": 0.01, "dropout": dropout}
-    return train.create_state(
-        params, optimizer, model_state, hyper=hyper, seed=seed, ema_decay=0.9
-    )
-
-
-def at(tree, i):
-    return jax.tree.map(lambda x: x[i], tree)
-
-
-def one_by_one(step, first):
-    """States and losses of the step called in turn."""
-    losses, now = [], first
-    for i in range(STEPS):
-        now, metrics = step(now, at(batches(), i))
-        losses.append(metrics["loss"].total / metrics["loss"].count)
-    return now, np.array(losses)
-
-
-def plain(options=None, **numbers):
-    optimizer, step = learner(**(options or {}))
-    return one_by_one(parallel.jit(step, donate=False), state(optimizer, **numbers))
-
-
-def raw(tree):
-    """Arrays of a state, keys as their bits."""
-    return [
-        np.asarray(
-            jax.random.key_data(x)
-            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-            else x
-        )
-        for x in jax.tree.leaves(tree)
-    ]
-
-
-def assert_close(got, expected):
-    """1e-5 relative; 1e-6 absolute for what has hardly left zero."""
-    for a, b in zip(raw(got), raw(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+from tests.parallel.small_nets import (
+    BATCH,
+    CLASSES,
+    CLOSE,
+    STEPS,
+    Net,
+    assert_close,
+    at,
+    batches,
+    learner,
+    one_by_one,
+    plain,
+    raw,
+    state,
+    transformer,
+)
 
 
 @pytest.fixture(scope="module")
@@ -134,30 +55,6 @@ def test_scan_equals_the_steps_in_turn(reference):
     losses = metrics["loss"].total / metrics["loss"].count
     np.testing.assert_allclose(losses, reference[1], **CLOSE)
     assert_close(final.params, reference[0].params)
-
-
-def test_vmap_over_seeds_equals_separate_runs():
-    optimizer, step = learner()
-    seeds = jnp.arange(3)
-    members = jax.vmap(lambda seed: state(optimizer, seed))(seeds)
-    final, losses = one_by_one(parallel.jit(parallel.vmap(step)), members)
-    for i in range(3):
-        alone, alone_losses = plain(seed=i)
-        np.testing.assert_allclose(losses[:, i], alone_losses, **CLOSE)
-        assert_close(at(final.params, i), alone.params)
-    assert not np.allclose(losses[:, 0], losses[:, 1], rtol=1e-3)
-
-
-def test_vmap_over_dropout_rates_equals_separate_runs():
-    optimizer, step = learner()
-    rates = jnp.array([0.0, 0.3, 0.7])
-    members = jax.vmap(lambda rate: state(optimizer, dropout=rate))(rates)
-    final, losses = one_by_one(parallel.jit(parallel.vmap(step)), members)
-    for i, rate in enumerate([0.0, 0.3, 0.7]):
-        alone, alone_losses = plain(dropout=rate)
-        np.testing.assert_allclose(losses[:, i], alone_losses, **CLOSE)
-        assert_close(at(final.params, i), alone.params)
-    assert not np.allclose(losses[:, 0], losses[:, 2], rtol=1e-3)
 
 
 @pytest.mark.parametrize("count", [1, 4, 8])
@@ -251,28 +148,6 @@ def test_a_batch_that_does_not_divide_says_what_to_give():
     for way in (parallel.pmap(step), parallel.sharded(step)):
         with pytest.raises(ValueError, match="30 does not divide by 8.*24 or 32"):
             way(state(optimizer), odd)
-
-
-TRANSFORMER = {"classes": CLASSES, "vocabulary": 24, "width": 16, "layers": 1}
-
-
-def transformer(**changes):
-    """(step, state, batch) of a small Transformer on tokens, by momentum."""
-    net = models.create("transformer", **{**TRANSFORMER, **changes})
-    optimizer = optimizers.make("momentum")
-    step = train.make_step(
-        objectives.classification(forward(net), classes=CLASSES), optimizer
-    )
-    draw = np.random.default_rng(1)
-    batch = {
-        "inputs": draw.integers(0, 24, (16, 6)).astype(np.int32),
-        "targets": draw.integers(0, CLASSES, 16).astype(np.int32),
-        "mask": np.ones(16, np.float32),
-    }
-    params, model_state = models.init(net, jax.random.key(0), batch["inputs"][:1])
-    hyper = {"learning_rate": 0.1, "dropout": 0.2}
-    first = train.create_state(params, optimizer, model_state, hyper=hyper)
-    return step, first, batch
 
 
 def test_a_mesh_splits_the_model_too():
@@ -371,87 +246,3 @@ def test_with_fsdp_each_device_holds_its_share():
 def test_a_mesh_that_cannot_be_says_so_in_a_line(mesh, message):
     with pytest.raises(ValueError, match=message):
         parallel.placement("data", mesh=mesh)
-
-
-def test_a_checkpoint_moves_between_ways_and_counts_of_devices(tmp_path, reference):
-    """Saved in the middle under one way, ended under another: the same losses."""
-    optimizer, step = learner()
-    ways = [
-        parallel.placement(name, jax.devices()[:count])
-        for name, count in (("fsdp", 8), ("none", 1), ("data", 4), ("pmap", 8))
-    ]
-    now, losses = ways[0].state(state(optimizer)), []
-    for i in range(STEPS):
-        way = ways[i % len(ways)]
-        with train.Checkpoints(tmp_path / "states") as checkpoints:
-            if i:
-                template = way.state(state(optimizer))
-                now = checkpoints.restore(template, {"checks": jnp.zeros(())}).state
-            now, metrics = way.step(step)(now, way.put(at(batches(), i), 0))
-            checkpoints.save(i + 1, now, {"checks": jnp.zeros(())})
-        losses.append(metrics["loss"].total / metrics["loss"].count)
-    np.testing.assert_allclose(losses, reference[1], **CLOSE)
-    assert_close(now.params, reference[0].params)
-
-
-def test_members_apart_equal_each_alone():
-    """Four members over two devices, by steps and by blocks; one that does not run
-    stays as it is. To rounding: XLA fuses a Transformer otherwise inside a loop
-    (an MLP it does not: ``test_seeds.py`` compares bytes)."""
-    step, first, batch = transformer()
-    count, steps, resting = 4, 6, 2
-    states = [first.replace(key=jax.random.key(i)) for i in range(count)]
-    draw = np.random.default_rng(2)
-    orders = draw.permuted(np.tile(np.arange(16), (steps, count, 1)), axis=2)
-    batches = {name: rows[orders] for name, rows in batch.items()}
-    devices = np.array(jax.devices()[:2])
-    apart = parallel.members.Apart(
-        Mesh(devices, (parallel.members.MEMBERS,)), parallel.members.in_turn
-    )
-    way, run = apart.placement(), apart.member_step(step)
-
-    def begin():
-        together = population.stack(states)
-        running = np.arange(count) != resting
-        return way.state(together.replace(running=running))
-
-    block, told = way.block(run, axis=1)(begin(), way.put(batches, 2))
-    now, compiled, losses = begin(), way.step(run, axis=1), []
-    for i in range(steps):
-        now, metrics = compiled(now, way.put(at(batches, i), 1))
-        losses.append(np.asarray(metrics["loss"].total))
-    np.testing.assert_allclose(told["loss"].total, losses, rtol=1e-6)
-    alone = parallel.jit(step, donate=False)
-    for index, state in enumerate(states):
-        for i in range(0 if index == resting else steps):
-            state, metrics = alone(state, at(at(batches, i), index))
-            total = metrics["loss"].total
-            np.testing.assert_allclose(losses[i][index], total, rtol=1e-6)
-        for got in (now, block):
-            member = population.member(jax.device_get(got.states.params), index)
-            close = partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
-            jax.tree.map(close, member, state.params)
-            if index == resting:
-                jax.tree.map(np.testing.assert_array_equal, member, state.params)
-
-
-def test_members_apart_go_on_from_a_checkpoint(tmp_path):
-    """What is restored lies where it lay: the members' progress beside them."""
-    devices = np.array(jax.devices()[:2])
-    apart = parallel.members.Apart(
-        Mesh(devices, (parallel.members.MEMBERS,)), parallel.members.in_turn
-    )
-    stacked = population.stack([state(optimizers.make("sgd"), seed=i) for i in (0, 1)])
-    begun = apart.placement().state(stacked)
-    rule, judge = train.Rule("loss", patience=2), population.JUDGE
-    first = judge.observe(rule, judge.start(rule, begun), begun, {"loss": [2, 1]}, 1)
-    with train.Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, first.state, first.progress)
-        checkpoints.wait()
-        template = judge.start(rule, begun)
-        restored = checkpoints.restore(begun, template)
-    later = [
-        judge.observe(rule, progress, now, {"loss": [1, 2]}, 2).progress.best_step
-        for progress, now in (first[:2], (restored.progress, restored.state))
-    ]
-    assert [steps.tolist() for steps in later] == [[2, 1]] * 2

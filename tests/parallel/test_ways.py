@@ -32,7 +32,7 @@ def run_on_eight(*names):
 
 @pytest.mark.first
 def test_every_way_equals_plain_jit_on_eight_virtual_devices():
-    run_on_eight("on_eight_devices.py", "own_steps.py")
+    run_on_eight("on_eight_devices.py", "members_on_eight_devices.py", "own_steps.py")
 
 
 @pytest.mark.slow
