@@ -21,18 +21,18 @@ from experiments.benchmarks.peer_torch import SimpleCNN, TransformerLM
 
 Flags = Mapping[str, Any]
 Batch = tuple[Tensor, Tensor]
-VALIDATION = 0.05  # of a training part that has no other
 AT_ONCE = 512  # examples of a check
 
 
 def classify(flags: Flags, data_dir: str, to: str) -> dict[str, Any]:
     """Train the small CNN; what it reaches on the test part, by its best check."""
     assert flags["model"] == "simple_cnn"
-    assert flags["augment"] == "none"
+    shift = int(flags["augment"].removeprefix("shift="))
     inputs, targets = torch_records.images(data_dir, flags["dataset"], "train")
     tested, labels = torch_records.images(data_dir, flags["dataset"], "test")
     order = torch.randperm(len(inputs))
-    kept, held = order.tensor_split([round((1 - VALIDATION) * len(order))])
+    validating = round(flags["validation_fraction"] * len(order))
+    held, kept = order.tensor_split([validating])
     pixels = inputs[kept].float()
     std, mean = torch.std_mean(pixels)
 
@@ -48,13 +48,24 @@ def classify(flags: Flags, data_dir: str, to: str) -> dict[str, Any]:
 
     def batch(step: int) -> Batch:
         chosen = batches[step].to(to)
-        return train[0][chosen], train[1][chosen]
+        return shifted(train[0][chosen], shift), train[1][chosen]
 
     seconds = fit(
         model, flags, len(batches), batch, lambda: accuracy(model, *validation)
     )
     reached = accuracy(model, standardised(tested), labels.to(to))
     return {"reached": reached, "training": seconds, "steps": len(batches)}
+
+
+def shifted(images: Tensor, most: int) -> Tensor:
+    """Each image [batch, 1, side, side] moved by up to so many pixels along each axis,
+    its border repeated."""
+    count, _, side, _ = images.shape
+    padded = F.pad(images, (most,) * 4, mode="replicate")
+    moved = torch.randint(2 * most + 1, (2, count, 1), device=images.device)
+    rows, columns = moved + torch.arange(side, device=images.device)
+    example = torch.arange(count, device=images.device)[:, None, None]
+    return padded[example, 0, rows[:, :, None], columns[:, None, :]][:, None]
 
 
 @torch.inference_mode()
@@ -82,7 +93,7 @@ def learn_language(flags: Flags, data_dir: str, to: str) -> dict[str, Any]:
     model = TransformerLM(
         len(known), flags["width"], flags["layers"], flags["heads"], context, "learned"
     ).to(to)
-    begin_as_nanogpt(model)
+    begin_as_jaxdl(model)
 
     def batch(step: int) -> Batch:
         del step
@@ -103,11 +114,13 @@ def learn_language(flags: Flags, data_dir: str, to: str) -> dict[str, Any]:
     return {"reached": -score(), "training": seconds, "steps": steps}
 
 
-def begin_as_nanogpt(model: nn.Module) -> None:
-    """Initial weights of a standard deviation of 0.02, and no biases."""
+def begin_as_jaxdl(model: nn.Module) -> None:
+    """Initial weights of the deviations that jaxdl draws them with, and no biases."""
     for name, parameter in model.named_parameters():
         if parameter.ndim > 1:
-            nn.init.normal_(parameter, std=0.02)
+            places = name.startswith("added")
+            std = 0.02 if places else parameter.shape[1] ** -0.5
+            nn.init.normal_(parameter, std=std)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)
 

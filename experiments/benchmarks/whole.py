@@ -43,13 +43,13 @@ def take(task: Task) -> dict[str, Any]:
 def judged(task: Task, run: cases.Run, found: Mapping[str, Any]) -> dict[str, Any]:
     """What a side found, if it reached what the run is to reach."""
     (least, most), reached = run.bounds, found["reached"]
-    told = f"{' '.join(run.figure)} {reached:.4f}"
+    told = (
+        f"{' '.join(run.figure)} {reached:.4f} after {found['seconds']:.1f} s, "
+        f"{found['training']:.1f} of them training"
+    )
     if not least <= reached <= most:
-        return {
-            "absent": f"{task.library} ended at {told}, not in [{least:g}, {most:g}]: "
-            "no figure"
-        }
-    told += f"; {found['seconds']:.1f} s, {found['training']:.1f} of them training"
+        bounds = f"[{least:g}, {most:g}]"
+        return {"absent": f"{task.library}: {told}, not in {bounds}: no figure"}
     return {
         "losses": [],
         "seconds": found["seconds"],

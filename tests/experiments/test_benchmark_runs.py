@@ -1,5 +1,5 @@
-"""``experiments.benchmark``: whole runs and data. Both sides follow one recipe, and what
-is missing or missed is told. No time is asserted."""
+"""``experiments.benchmark``: whole runs and data. Both sides follow one recipe, and
+what is missing or missed is told. No time is asserted."""
 
 import importlib
 import io
@@ -75,7 +75,7 @@ def test_a_side_that_misses_what_the_run_is_to_reach_has_no_figure(work, good, b
     assert f"{good:.4f}" in right["told"]
     for reached in (bad, float("nan")):
         missed = whole.judged(task, RUNS[work], _found(reached))["absent"]
-        assert f"torch ended at {' '.join(RUNS[work].figure)} {reached:.4f}" in missed
+        assert f"torch: {' '.join(RUNS[work].figure)} {reached:.4f}" in missed
         assert "\n" not in missed
 
 
@@ -169,6 +169,21 @@ def test_a_recipe_takes_the_same_steps_in_pytorch():
     for name, value in ours.items():
         theirs = getattr(model, name).detach().numpy()
         np.testing.assert_allclose(theirs, value, rtol=1e-4, atol=1e-5)
+
+
+def test_pytorch_moves_images_as_jaxdl_does():
+    torch = pytest.importorskip("torch")
+    from experiments.benchmarks import torch_runs
+
+    images = np.random.default_rng(0).normal(size=(50, 1, 6, 6)).astype(np.float32)
+    moved = torch_runs.shifted(torch.from_numpy(images), 1).numpy()
+    padded = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="edge")
+    found = []
+    for image, border in zip(moved, padded, strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(border[0], (6, 6))
+        found += [tuple(at) for at in np.argwhere((windows == image[0]).all((2, 3)))]
+    assert len(found) == len(images)
+    assert set(found) == {(down, right) for down in range(3) for right in range(3)}
 
 
 def test_pytorch_reads_the_records_of_tfds(tmp_path):
