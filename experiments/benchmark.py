@@ -7,7 +7,8 @@ else there is no figure. A ratio above 1 means that jaxdl is better. Beside jaxd
 itself: loop (its peer the bare step), guard (against loss that is not finite; peer
 without), population (in turn), checkpoint (waiting for the disk), startup, build and
 compile (the first start), generation (no cache). Whole runs and data into the step read
-MNIST and tiny_shakespeare, prepared by TFDS in --data_dir, and are taken once.
+MNIST and tiny_shakespeare, prepared by TFDS in --data_dir; like imports they are taken
+once.
 """
 
 import dataclasses
@@ -80,7 +81,7 @@ MEASURES = {
     "startup": Measure("startup", "seconds", "s", (), ("first start",)),
     "build": Measure("startup", "build_seconds", "s", (), ("first start",)),
     "compile": Measure("startup", "compile_seconds", "s", (), ("first start",)),
-    "import": Measure("import", "seconds", "s", ("torch", "keras", "flax")),
+    "import": Measure("import", "seconds", "s", ("torch", "keras", "flax"), once=True),
     "data": Measure("feeding", "examples_a_second", "examples/s", more=True, **_FED),
     "data_step": Measure("feeding", "milliseconds", "ms", **_FED),
     "data_wait": Measure("feeding", "wait_percent", "%", **_FED),
@@ -103,7 +104,7 @@ class Settings:
     peers: str = option(",".join(cases.DEFAULT_PEERS), "also: compile (torch.compile)")
     device: str = option("cpu", "cpu or gpu")
     data_dir: str = option("", "where TFDS data sets lie; empty: no measure of them")
-    rounds: int = option(3, "take each library so often, by turns; medians")
+    rounds: int = option(2, "take each library so often, by turns; medians")
     seconds: float = option(2.0, "how long each timing takes")
     json: bool = option(False, "print JSON rows, and nothing else, on stdout")
     traceback: bool = option(False, "show the traceback of an error")
