@@ -5,8 +5,10 @@ threads each (guard: both sides in one); medians of the rounds, warm-up apart. F
 same initial parameters on the same batches, the first losses of both sides must agree;
 else there is no figure. A ratio above 1 means that jaxdl is better. Beside jaxdl
 itself: loop (its peer the bare step), guard (against loss that is not finite; peer
-without), population (in turn), checkpoint (waiting for the disk), startup and compile
-(the first start), generation (no cache).
+without), population (in turn), checkpoint (waiting for the disk), startup, build and
+compile (the first start), generation (no cache). Whole runs and data into the step read
+MNIST and tiny_shakespeare, prepared by TFDS in --data_dir; like imports they are taken
+once.
 """
 
 import dataclasses
@@ -47,6 +49,8 @@ class Measure:
       libraries: those of its peers that are libraries, None for all that are asked.
       ways: peers that are jaxdl itself, in another way.
       more: whether more is better.
+      dataset: the TFDS set that it reads; empty: none.
+      once: whether it is taken once, however many rounds there are.
     """
 
     work: str
@@ -55,8 +59,11 @@ class Measure:
     libraries: Sequence[str] | None = None
     ways: Sequence[str] = ()
     more: bool = False
+    dataset: str = ""
+    once: bool = False
 
 
+_FED: Any = {"libraries": ("torch",), "dataset": "mnist", "once": True}
 MEASURES = {
     "training_step": Measure("training", "milliseconds", "ms"),
     "memory": Measure("training", "peak_mib", "MiB"),
@@ -72,7 +79,18 @@ MEASURES = {
     ),
     "checkpoint": Measure("checkpoint", "milliseconds", "ms", (), ("waiting",)),
     "startup": Measure("startup", "seconds", "s", (), ("first start",)),
+    "build": Measure("startup", "build_seconds", "s", (), ("first start",)),
     "compile": Measure("startup", "compile_seconds", "s", (), ("first start",)),
+    "import": Measure("import", "seconds", "s", ("torch", "keras", "flax"), once=True),
+    "data": Measure("feeding", "examples_a_second", "examples/s", more=True, **_FED),
+    "data_step": Measure("feeding", "milliseconds", "ms", **_FED),
+    "data_wait": Measure("feeding", "wait_percent", "%", **_FED),
+    "end_to_end": Measure("end_to_end", "seconds", "s", **_FED),
+    "nanogpt": Measure(
+        *("nanogpt", "milliseconds", "ms", ("torch",)),
+        dataset="tiny_shakespeare",
+        once=True,
+    ),
 }
 CASES = tuple(dict.fromkeys(name for of in cases.WORK.values() for name in of))
 
@@ -85,7 +103,8 @@ class Settings:
     measure: str = option("", f"{', '.join(MEASURES)}; empty: all")
     peers: str = option(",".join(cases.DEFAULT_PEERS), "also: compile (torch.compile)")
     device: str = option("cpu", "cpu or gpu")
-    rounds: int = option(3, "take each library so often, by turns; medians")
+    data_dir: str = option("", "where TFDS data sets lie; empty: no measure of them")
+    rounds: int = option(2, "take each library so often, by turns; medians")
     seconds: float = option(2.0, "how long each timing takes")
     json: bool = option(False, "print JSON rows, and nothing else, on stdout")
     traceback: bool = option(False, "show the traceback of an error")
@@ -163,6 +182,9 @@ def measure(
 ) -> dict[str, list[dict[str, Any]]]:
     """What every library's workers found, round by round, by turns.
 
+    A library that has no such case, or did not reach what it was to, is left out; all
+    are where jaxdl is.
+
     Args:
       case, peers: jaxdl comes first, and writes the parameters that the peers read.
       settings: rounds, seconds and device.
@@ -184,6 +206,7 @@ def measure(
             device=settings.device,
             seconds=settings.seconds,
             work=work,
+            data_dir=settings.data_dir,
         )
         for number in range(settings.rounds):
             together: dict[str, Any] = {}
@@ -194,22 +217,37 @@ def measure(
                 together |= result.pop("beside", {})
                 if "absent" in result:
                     say(f"{case}: skipped: {result['absent']}")
+                    if library == "jaxdl":
+                        return {}
                     del found[library]
                     continue
                 found[library].append(result)
                 ours = found["jaxdl"][0]["losses"]
                 check_equal(case, library, ours, result["losses"])
-                milliseconds = result["milliseconds"]
-                say(f"{case}, round {number + 1}, {library}: {milliseconds:.4g} ms")
+                took = f"{result['milliseconds']:.4g} ms"
+                told = f"; {result['told']}" if "told" in result else ""
+                say(f"{case}, round {number + 1}, {library}: {took}{told}")
     return found
+
+
+def measure_case(
+    case: str, names: Sequence[str], peers: Sequence[str], settings: Settings, say: Say
+) -> dict[str, list[dict[str, Any]]]:
+    """``measure``, with those of the peers that measures of one work have."""
+    told = MEASURES[names[0]]
+    beside = [p for p in peers if told.libraries is None or p in told.libraries]
+    if told.once:
+        settings = dataclasses.replace(settings, rounds=1)
+    return measure(case, [*beside, *told.ways], settings, say, work=told.work)
 
 
 def rows(
     case: str, measures: Sequence[str], found: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> list[Row]:
-    """A row for each measure and peer, from the medians of the rounds."""
+    """A row for each measure and peer, from the medians of the rounds; none where
+    nothing was found of jaxdl."""
     made = []
-    for name in measures:
+    for name in measures if found else ():
         told = MEASURES[name]
         medians = {
             library: statistics.median(result[told.key] for result in results)
@@ -231,6 +269,19 @@ def installed(peers: Sequence[str], say: Say) -> list[str]:
             here.append(peer)
         else:
             say(f"{peer} is skipped: {package} is not installed (jaxdl[benchmark])")
+    return here
+
+
+def readable(measures: Sequence[str], data_dir: str, say: Say) -> list[str]:
+    """Those of the measures whose data set is there; a line for each that is not."""
+    here = []
+    for name in measures:
+        dataset = MEASURES[name].dataset
+        if not dataset or (data_dir and Path(data_dir, dataset).is_dir()):
+            here.append(name)
+        else:
+            said = f"{data_dir} holds none" if data_dir else "give --data_dir"
+            say(f"{name} is skipped: it reads {dataset}, prepared by TFDS; {said}")
     return here
 
 
@@ -281,6 +332,7 @@ def main(settings: Settings) -> int:
     def say(line: str) -> None:
         to.print(line, soft_wrap=True)
 
+    measures = readable(measures, settings.data_dir, say)
     needed = [MEASURES[name].libraries for name in measures]
     if all(libraries == () for libraries in needed):
         peers = []  # jaxdl beside itself
@@ -291,11 +343,8 @@ def main(settings: Settings) -> int:
     for work, of in cases.WORK.items():
         wanted = [name for name in measures if MEASURES[name].work == work]
         for case in [name for name in of if wanted and name in only]:
-            told = MEASURES[wanted[0]]
-            beside = [p for p in peers if told.libraries is None or p in told.libraries]
-            beside += told.ways
             try:
-                found = measure(case, beside, settings, say, work=work)
+                found = measure_case(case, wanted, peers, settings, say)
             except Different as error:
                 wrong.append(error)  # the other cases have their figures all the same
                 say(str(error))

@@ -43,14 +43,14 @@ _TITLES = {
     "compile_cached": "compile time, the second time",
 }
 
-_IMPORT = """
-import time
-began = time.perf_counter()
+_ROOMS = """
 import jaxdl
 for room in jaxdl.__all__:
     getattr(jaxdl, room)
-print(time.perf_counter() - began)
 """
+_TIMED = (
+    "import time; began = time.perf_counter()\n{}\nprint(time.perf_counter() - began)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,18 +63,20 @@ class Settings:
     traceback: bool = option(False, "show the traceback of an error")
 
 
-def import_seconds() -> float:
-    """Median of the time that ``import jaxdl``, rooms included, takes."""
+def import_seconds(statement: str = _ROOMS) -> float:
+    """Median of the time that a statement takes in a fresh process; of ``import
+    jaxdl``, rooms included, where none is given."""
+    command = [sys.executable, "-c", _TIMED.format(statement)]
     return statistics.median(
-        float(_run([sys.executable, "-c", _IMPORT]).splitlines()[-1])
-        for _ in range(ROUNDS)
+        float(_run(command).splitlines()[-1]) for _ in range(ROUNDS)
     )
 
 
 def start(cache: Path, experiment: str, model: str = "") -> dict[str, float]:
     """A run of one step, with compiled programs kept in ``cache``: ``first_step``, the
-    time from the process's start to the end of that, and ``compile`` seconds, both as
-    the run itself records them.
+    time from the process's start to the end of that, ``build``, what it took to begin
+    without compiling (imports, data, model), and ``compile`` seconds, all as the run
+    itself records them.
 
     Raises:
       RuntimeError: the command failed, or the system does not tell when a
@@ -93,6 +95,7 @@ def start(cache: Path, experiment: str, model: str = "") -> dict[str, float]:
         raise RuntimeError("this system does not tell when a process was started.")
     return {
         "first_step": float(rows[0]["first_step_seconds"]),
+        "build": float(rows[-1]["account"]["start"]),
         "compile": float(summary["compile_seconds"]),
     }
 

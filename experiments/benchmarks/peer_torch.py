@@ -41,17 +41,18 @@ class MLP(nn.Module):
 
 
 class SimpleCNN(nn.Module):
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.Conv_0 = nn.Conv2d(1, 30, 5)
         self.Dense_0 = nn.Linear(30 * 12 * 12, 100)
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
         self.output = nn.Linear(100, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(self.Conv_0(x)), 2)
         # Channels last, as they lie in memory: a view, and the order of jaxdl.
-        x = x.permute(0, 2, 3, 1).flatten(1)
-        return self.output(F.relu(self.Dense_0(x)))
+        x = self.dropout(x.permute(0, 2, 3, 1).flatten(1))
+        return self.output(self.dropout(F.relu(self.Dense_0(x))))
 
 
 class ConvNorm(nn.Module):

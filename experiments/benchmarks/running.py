@@ -43,7 +43,7 @@ def save(ours: bool) -> dict[str, Any]:
 
 def start(ours: bool) -> dict[str, Any]:
     """Seconds of a start that finds programs compiled by one before, or (not ``ours``)
-    none: to the end of the first step, and compiling."""
+    none: to the end of the first step, building alone, and compiling alone."""
     with tempfile.TemporaryDirectory() as folder:
         found = startup.start(Path(folder), "image_classification", "simple_cnn")
         if ours:
@@ -51,9 +51,30 @@ def start(ours: bool) -> dict[str, Any]:
     return {
         "losses": [],
         "seconds": found["first_step"],
+        "build_seconds": found["build"],
         "compile_seconds": found["compile"],
         "milliseconds": 1e3 * found["first_step"],
         "versions": _VERSIONS,
+    }
+
+
+# As the first lines of a program have it.
+_IMPORTS = {
+    "torch": "import torch",
+    "keras": "import keras",
+    "flax": "import flax, optax\nfrom flax import linen",
+}
+
+
+def importing(library: str) -> dict[str, Any]:
+    """Seconds that importing a library takes in a fresh process."""
+    ours = library == "jaxdl"
+    seconds = startup.import_seconds(*([] if ours else [_IMPORTS[library]]))
+    return {
+        "losses": [],
+        "seconds": seconds,
+        "milliseconds": 1e3 * seconds,
+        "versions": _VERSIONS if ours else {},
     }
 
 

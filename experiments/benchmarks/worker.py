@@ -12,6 +12,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Task:
       device: "cpu" or "gpu".
       seconds: how long to time.
       work: a key of ``cases.WORK``.
+      data_dir: where TFDS data sets lie.
     """
 
     library: str
@@ -43,6 +45,7 @@ class Task:
     device: str = "cpu"
     seconds: float = 2.0
     work: str = "training"
+    data_dir: str = ""
 
 
 def time_steps(*sides: cases.Side, seconds: float) -> list[dict[str, Any]]:
@@ -94,17 +97,8 @@ def _take(side: cases.Side, calls: int) -> float:
     return time.perf_counter() - began
 
 
-def work(task: Task) -> dict[str, Any]:
-    """Time the task in this process; ``absent`` says what the library does not have."""
-    os.environ["JAX_PLATFORMS"] = "cpu" if task.device == "cpu" else "cuda"
-    if task.work == "loop":
-        from experiments.benchmarks import loop
-
-        return loop.take(task.case, bare=task.library != "jaxdl")
-    if task.work in ("checkpoint", "startup"):
-        from experiments.benchmarks import running
-
-        return running.WORK[task.work](ours=task.library == "jaxdl")
+def _sides(task: Task) -> dict[str, Any]:
+    """Steps, questions or writing, timed in this process."""
     case, file = cases.WORK[task.work][task.case], Path(task.parameters)
     # A few percent are told apart only within one process, by turns.
     together = [task.library] + (["unguarded"] if task.work == "guard" else [])
@@ -122,6 +116,65 @@ def work(task: Task) -> dict[str, Any]:
         told |= {"peak_mib": peak, "versions": dict(side.versions)}
     beside = dict(zip(together[1:], found[1:], strict=True))
     return {**found[0], **({"beside": beside} if beside else {})}
+
+
+# One library a process: a work imports what it needs when it is asked for.
+
+
+def _loop(task: Task) -> dict[str, Any]:
+    from experiments.benchmarks import loop
+
+    return loop.take(task.case, bare=task.library != "jaxdl")
+
+
+def _running(task: Task) -> dict[str, Any]:
+    from experiments.benchmarks import running
+
+    return running.WORK[task.work](ours=task.library == "jaxdl")
+
+
+def _importing(task: Task) -> dict[str, Any]:
+    from experiments.benchmarks import running
+
+    return running.importing(task.library)
+
+
+def _feeding(task: Task) -> dict[str, Any]:
+    if task.library == "jaxdl":
+        from experiments.benchmarks import feeding
+
+        return feeding.take(task)
+    from experiments.benchmarks import torch_feeding
+
+    return torch_feeding.take(task)
+
+
+def _whole(task: Task) -> dict[str, Any]:
+    from experiments.benchmarks import whole
+
+    return whole.take(task)
+
+
+WORKS: dict[str, Callable[[Task], dict[str, Any]]] = {
+    "training": _sides,
+    "population": _sides,
+    "inference": _sides,
+    "generation": _sides,
+    "guard": _sides,
+    "loop": _loop,
+    "checkpoint": _running,
+    "startup": _running,
+    "import": _importing,
+    "feeding": _feeding,
+    "end_to_end": _whole,
+    "nanogpt": _whole,
+}
+
+
+def work(task: Task) -> dict[str, Any]:
+    """What the task finds; ``absent`` says what the library does not have."""
+    os.environ["JAX_PLATFORMS"] = "cpu" if task.device == "cpu" else "cuda"
+    return WORKS[task.work](task)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_a_case_that_a_peer_lacks_is_told_and_left_out():
     said = []
     found = benchmark.measure("lstm", ["keras"], Settings(), said.append, taking)
     assert list(found) == ["jaxdl"]
-    assert len(found["jaxdl"]) == 3
+    assert len(found["jaxdl"]) == Settings().rounds
     assert "lstm: skipped: keras has no case lstm" in said
 
 
@@ -135,6 +135,8 @@ def test_a_worker_that_fails_is_told_in_one_line(tmp_path):
     [
         ({"only": "mlp_23"}, r"--only is 'mlp_23' \(did you mean mlp_32\?\)"),
         ({"measure": "speed"}, "--measure is 'speed'"),
+        ({"measure": "end2end"}, "did you mean end_to_end"),
+        ({"only": "mnist_98"}, "did you mean mnist_99"),
         ({"peers": "tensorflow"}, "--peers is 'tensorflow'"),
         ({"device": "tpu"}, "--device is 'tpu'"),
         ({"rounds": 0}, "--rounds"),
