@@ -37,12 +37,26 @@ def attend(queries: Heads, keys: Groups, values: Groups, causal: bool) -> Heads:
     return _saved(queries, keys, values, causal)[0]
 
 
-def _saved(queries: Heads, keys: Groups, values: Groups, causal: bool) -> Any:
-    q, k, split = _axes(queries, keys)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _forward(causal: bool, *operands: Array) -> tuple[Heads, Array]:
+    """The value, and of every query its spread."""
+    q, k, split = _axes(*operands[:2])
     axes = Axes((q, k, k), (q, _SPREAD), split)
-    operands = queries, keys, values
     out, spread = call("jaxdl_attention", axes, *operands, causal=causal)
-    return out, (*operands, out, spread)
+    return out, spread
+
+
+@_forward.defjvp
+def _(causal: bool, primals: Any, tangents: Any) -> Any:
+    """By the formula. Spreads are for ``_gradients``, whose own rule needs none."""
+    out, spread = _forward(causal, *primals)
+    _, slope = jax.jvp(partial(formula, causal=causal), primals, tangents)
+    return (out, spread), (slope, jnp.zeros_like(spread))
+
+
+def _saved(queries: Heads, keys: Groups, values: Groups, causal: bool) -> Any:
+    out, spread = _forward(causal, queries, keys, values)
+    return out, (queries, keys, values, out, spread)
 
 
 def _pulled(causal: bool, saved: Any, slope: Heads) -> Any:

@@ -75,9 +75,7 @@ def _shapes(axes: Axes, operands: Sequence[Any]) -> list[tuple[int, ...]]:
 def _abstract(*operands: Any, target: str, axes: Axes, attributes: Any) -> list[Any]:
     types = {operand.dtype for operand in operands}
     if len(types) > 1:
-        raise TypeError(
-            f"operands of one type are needed, not {types}"
-        )
+        raise TypeError(f"operands of one type are needed, not {types}")
     return [operands[0].update(shape=shape) for shape in _shapes(axes, operands)]
 
 

@@ -60,9 +60,27 @@ def lstm(
     return _saved(reverse, projected, kernel, hidden, memory, real)[0]
 
 
-def _saved(reverse: bool, *operands: Array) -> Any:
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _forward(reverse: bool, *operands: Array) -> tuple[Steps, Hidden, Steps, Projected]:
+    """The values, and memories and gates of every step."""
     hiddens, memories, gates = _one("jaxdl_lstm", _FORWARD, *operands, reverse=reverse)
-    last = memories[0 if reverse else -1]
+    return hiddens, memories[0 if reverse else -1], memories, gates
+
+
+@_forward.defjvp
+def _(reverse: bool, primals: Any, tangents: Any) -> Any:
+    """By the formula. Memories and gates are for ``_gradients``, whose own rule needs
+    none."""
+    *values, memories, gates = _forward(reverse, *primals)
+    *operands, real = primals
+    run = partial(formula, reverse, real=real)
+    _, slopes = jax.jvp(run, operands, list(tangents[:-1]))
+    kept = memories, gates
+    return (*values, *kept), (*slopes, *map(jnp.zeros_like, kept))
+
+
+def _saved(reverse: bool, *operands: Array) -> Any:
+    hiddens, last, memories, gates = _forward(reverse, *operands)
     return (hiddens, last), (*operands, hiddens, memories, gates)
 
 
