@@ -76,7 +76,8 @@ def _abstract(*operands: Any, target: str, axes: Axes, attributes: Any) -> list[
     types = {operand.dtype for operand in operands}
     if len(types) > 1:
         raise TypeError(f"operands of one type are needed, not {types}")
-    return [operands[0].update(shape=shape) for shape in _shapes(axes, operands)]
+    dtype = operands[0].dtype
+    return [jax.core.ShapedArray(shape, dtype) for shape in _shapes(axes, operands)]
 
 
 def _batch(operands: Sequence[Array], batched: Sequence[Any], **told: Any) -> Any:

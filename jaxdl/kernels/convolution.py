@@ -113,11 +113,11 @@ def _batch(
     size = next(
         operand.shape[axis]
         for operand, axis in zip(operands, axes, strict=True)
-        if axis is not batching.not_mapped
+        if axis is not None
     )
 
     def members(operand: Array, axis: Any) -> Array:
-        if axis is batching.not_mapped:
+        if axis is None:
             stacked = jnp.broadcast_to(operand, (size, *operand.shape))
         else:
             stacked = jnp.moveaxis(operand, axis, 0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
 from jaxdl import kernels
@@ -104,7 +104,7 @@ def test_members_are_one_call():
 
 def test_sequences_over_devices_stay_there():
     """Of one device here; over eight, every family's steps (tests/parallel)."""
-    mesh = jax.make_mesh((1,), ("devices",))
+    mesh = jax.make_mesh((1,), ("devices",), axis_types=(AxisType.Auto,))
     over = NamedSharding(mesh, PartitionSpec("devices"))
     operands = [jax.device_put(x, over) for x in draw(CASES[0], "float32")]
     found = jax.jit(partial(kernels.attend, causal=True))(*operands)
