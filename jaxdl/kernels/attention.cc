@@ -38,14 +38,14 @@ T Dot(const T* a, const T* b, Index count) {
   return total;
 }
 
-// One sequence and one head of keys, with the queries' heads that share it.
+// One sequence and one head of keys, for the queries' heads that share it.
 template <typename T>
 class Head {
  public:
   // Blocks of queries; a multiple of the tile's rows.
   static constexpr Index BLOCK = 4 * ROWS;
 
-  Head(const Sizes& s, const T* k, const T* v)
+  Head(const Sizes& s, const T* k)
       : s_(s),
         scale_(T(1) / std::sqrt(T(s.features))),
         line_(s.groups * s.features),
@@ -177,7 +177,7 @@ void Forward(ffi::ThreadPool pool, const Sizes& s, const T* q, const T* k, const
   ForEach(pool, s.batch * s.groups, [&](Index i) {
     const Index b = i / s.groups, g = i % s.groups, shared = s.heads / s.groups;
     const Index at = (b * s.keys * s.groups + g) * s.features;
-    Head<T> head(s, k + at, v + at);
+    Head<T> head(s, k + at);
     const Panels<T> values = Along(s, v + at);
     for (Index h = g * shared; h < (g + 1) * shared; ++h) {
       const Index own = (b * s.queries * s.heads + h) * s.features;
@@ -198,7 +198,7 @@ void Backward(ffi::ThreadPool pool, const Sizes& s, const T* q, const T* k, cons
       std::fill_n(by_k + at + key * line, s.features, T(0));
       std::fill_n(by_v + at + key * line, s.features, T(0));
     }
-    Head<T> head(s, k + at, v + at);
+    Head<T> head(s, k + at);
     const Panels<T> keys = Along(s, k + at);
     const Panels<T> values_across(
         s.features, s.keys, [&](Index f, Index key) { return v[at + key * line + f]; });
@@ -244,24 +244,6 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, ffi::AnyBuffer q, ffi::AnyBuffer k
 }  // namespace jaxdl
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_attention, jaxdl::ForwardCall,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<bool>("causal"));
+                              (jaxdl::Signature<3, 2>().Attr<bool>("causal")));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_attention_gradient, jaxdl::BackwardCall,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<bool>("causal"));
+                              (jaxdl::Signature<6, 3>().Attr<bool>("causal")));

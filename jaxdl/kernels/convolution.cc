@@ -281,20 +281,15 @@ ffi::Error KernelGradientCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
   });
 }
 
-auto Signature() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Arg<ffi::AnyBuffer>()
-      .Arg<ffi::AnyBuffer>()
-      .Ret<ffi::AnyBuffer>()
-      .Attr<ffi::Span<const int64_t>>("window");
+auto Windowed() {
+  return Signature<2, 1>().Attr<ffi::Span<const int64_t>>("window");
 }
 
 }  // namespace
 }  // namespace jaxdl
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_forward, jaxdl::ForwardCall, jaxdl::Signature());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_forward, jaxdl::ForwardCall, jaxdl::Windowed());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_input_gradient, jaxdl::InputGradientCall,
-                              jaxdl::Signature());
+                              jaxdl::Windowed());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_kernel_gradient, jaxdl::KernelGradientCall,
-                              jaxdl::Signature());
+                              jaxdl::Windowed());

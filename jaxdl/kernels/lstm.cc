@@ -15,7 +15,7 @@ struct Sizes {
   Index members, time, batch, hidden;
   bool reverse;
 
-  // The place in memory of the step'th step, and of the one before it.
+  // The place in memory of the step'th step.
   Index Time(Index step) const { return reverse ? time - 1 - step : step; }
 };
 
@@ -187,28 +187,6 @@ ffi::Error BackwardCall(ffi::ThreadPool pool, ffi::AnyBuffer gates,
 }  // namespace jaxdl
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_lstm, jaxdl::ForwardCall,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<bool>("reverse"));
+                              (jaxdl::Signature<5, 3>().Attr<bool>("reverse")));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_lstm_gradient, jaxdl::BackwardCall,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Ret<xla::ffi::AnyBuffer>()
-                                  .Attr<bool>("reverse"));
+                              (jaxdl::Signature<7, 3>().Attr<bool>("reverse")));

@@ -323,7 +323,7 @@ inline Vector<double> Tanh(Vector<double> x) {
   return x;
 }
 
-// Calls run<float> or run<double> with the three buffers' data.
+// Calls run with a zero of the type of the numbers, float or double.
 template <typename Run>
 ffi::Error ByType(ffi::AnyBuffer a, Run run) {
   if (a.element_type() == ffi::F32)
@@ -333,6 +333,32 @@ ffi::Error ByType(ffi::AnyBuffer a, Run run) {
   else
     return ffi::Error::InvalidArgument("float32 or float64 is needed");
   return ffi::Error::Success();
+}
+
+// A binding with COUNT more arrays in, or out; XLA's are never copied nor moved.
+template <int COUNT, typename Binding>
+auto WithArguments(Binding&& binding) {
+  if constexpr (COUNT == 1)
+    return std::move(binding).template Arg<ffi::AnyBuffer>();
+  else
+    return WithArguments<COUNT - 1>(
+        std::move(binding).template Arg<ffi::AnyBuffer>());
+}
+
+template <int COUNT, typename Binding>
+auto WithResults(Binding&& binding) {
+  if constexpr (COUNT == 1)
+    return std::move(binding).template Ret<ffi::AnyBuffer>();
+  else
+    return WithResults<COUNT - 1>(std::move(binding).template Ret<ffi::AnyBuffer>());
+}
+
+// What a kernel is called with: XLA's threads, so many arrays in and out, and then what
+// the caller adds.
+template <int ARGUMENTS, int RESULTS>
+auto Signature() {
+  return WithResults<RESULTS>(
+      WithArguments<ARGUMENTS>(ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()));
 }
 
 }  // namespace jaxdl

@@ -12,6 +12,7 @@ from jax.test_util import check_grads
 from jaxdl import kernels
 from jaxdl.kernels.attention import formula
 from jaxdl.layers.attention import KeysValues, attend
+from tests.kernels.agreement import close
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -44,14 +45,6 @@ def outcome(run, causal):
         return jnp.sum(jnp.sin(found)), found
 
     return jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-
-
-def close(ours, theirs, tolerance):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
-        ours,
-        theirs,
-    )
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -10,6 +10,7 @@ from jax.test_util import check_grads
 
 from jaxdl.layers import Conv, ConvTranspose
 from jaxdl.layers.convolution import COMPILED, XLA, Geometry, convolve
+from tests.kernels.agreement import close
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -41,14 +42,6 @@ def outcome(choice, geometry):
         return jnp.sum(jnp.sin(y)), y
 
     return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
-
-
-def close(ours, theirs, tolerance):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
-        ours,
-        theirs,
-    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

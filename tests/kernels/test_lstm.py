@@ -12,6 +12,7 @@ from jaxdl import kernels
 from jaxdl.batch import Context
 from jaxdl.kernels.lstm import formula
 from jaxdl.layers import Recurrent
+from tests.kernels.agreement import close
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -37,14 +38,6 @@ def outcome(run, reverse, real):
         return sum(jnp.sum(jnp.sin(part)) for part in found), found
 
     return jax.value_and_grad(loss, argnums=(0, 1, 2, 3), has_aux=True)
-
-
-def close(ours, theirs, tolerance):
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
-        ours,
-        theirs,
-    )
 
 
 @pytest.mark.parametrize("reverse", [False, True])
