@@ -4,12 +4,13 @@ members; what lies over devices along axes that a kernel takes apart stays so.
 They have no derivatives of their own: who calls gives them, by another kernel.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 from jax._src import dispatch  # as in the convolution
+from jax._src.sharding_impls import parse_flatten_op_sharding
 from jax.experimental.custom_partitioning import custom_partitioning
 from jax.extend.core import Primitive
 from jax.interpreters import batching, mlir
@@ -32,15 +33,21 @@ class Axes(NamedTuple):
     split: str
 
 
-def whole(rule: str, split: Collection[str]) -> tuple[str, ...]:
-    """Axes of a sharding rule that must lie on one device, all but those of ``split``.
+def layout(operand: Any, mesh: Any) -> tuple[Any, ...]:
+    """By which axes of the mesh each axis of an operand is cut.
 
-    What lies over several devices along these is gathered before the kernel; untold, an
-    axis may come cut by a number of devices that doesn't divide it, which JAX refuses.
+    XLA may lay it out as no axes of the mesh can (8 devices as 4 x 2, behind a
+    reshape), or unevenly. Then it is whole: gathered before the kernel. JAX itself
+    would refuse it (``decode_shardings``).
     """
-    names = rule.replace(",", " ").replace("->", " ").split()
-    # In the order in which the rule names them, as the partitioner asks.
-    return tuple(name for name in dict.fromkeys(names) if name not in split)
+    none = (None,) * len(operand.shape)
+    cut = operand.sharding._to_xla_hlo_sharding(len(none))
+    try:
+        spec = parse_flatten_op_sharding(cut, mesh)[0]
+        NamedSharding(mesh, spec).shard_shape(operand.shape)  # cut evenly?
+    except ValueError:
+        return none
+    return (*spec, *none)[: len(none)]
 
 
 def call(target: str, axes: Axes, *operands: Array, **attributes: bool) -> list[Array]:
@@ -104,14 +111,14 @@ def _run(target: str, axes: Axes, attributes: Any, *operands: Array) -> Any:
 def _layouts(axes: Axes, mesh: Any, arguments: Any) -> tuple[Any, Any]:
     """Of operands and results, by how the first operand lies."""
     names = axes.operands[0].split()
-    spec = (*arguments[0].sharding.spec, *[None] * len(names))
-    over = {n: on for n, on in zip(names, spec, strict=False) if n in axes.split}
+    spec = layout(arguments[0], mesh)
+    over = {n: on for n, on in zip(names, spec, strict=True) if n in axes.split}
 
     def lies(names: str) -> NamedSharding:
         spec = PartitionSpec(*(over.get(name) for name in names.split()))
         return NamedSharding(mesh, spec)
 
-    return tuple(map(lies, axes.operands)), tuple(map(lies, axes.results))
+    return tuple(map(lies, axes.operands)), list(map(lies, axes.results))
 
 
 def _infer(
@@ -133,8 +140,8 @@ def _lower(*operands: Array, target: str, axes: Axes, attributes: Any) -> Any:
     run.def_partition(
         partition=_partition,
         infer_sharding_from_operands=_infer,
+        decode_shardings=False,
         sharding_rule=rule,
-        need_replication_factors=whole(rule, axes.split),
     )
     return run(target, axes, attributes, *operands)
 

@@ -20,7 +20,7 @@ from jax.interpreters import ad, batching, mlir
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from jaxdl.kernels.calls import whole
+from jaxdl.kernels.calls import layout
 
 FORWARD, BY_INPUT, BY_KERNEL = "forward", "input_gradient", "kernel_gradient"
 
@@ -140,10 +140,9 @@ def _call(kind: str, window: Window, shape: tuple[int, ...], a: Array, b: Array)
     return call(a, b, window=np.array(window, np.int64))
 
 
-def _parts(kind: str, sharding: NamedSharding) -> tuple[Any, Any, PartitionSpec]:
+def _parts(kind: str, operand: Any, mesh: Any) -> tuple[Any, Any, PartitionSpec]:
     """Axes that share the batch; the layout of both operands, and of the result."""
-    spec = (*sharding.spec, None, None)
-    members, batch = spec[:2]
+    members, batch = layout(operand, mesh)[:2]
     examples, weights = PartitionSpec(members, batch), PartitionSpec(members)
     lies = [weights if name == "w" else examples for name in _OPERANDS[kind]]
     return batch, lies, weights if kind == BY_KERNEL else examples
@@ -157,7 +156,7 @@ def _partition(
     arguments: Any,
     result: Any,
 ) -> Any:
-    batch, lies, out = _parts(kind, arguments[0].sharding)
+    batch, lies, out = _parts(kind, arguments[0], mesh)
     on = partial(NamedSharding, mesh)
     share = on(out).shard_shape(shape)
 
@@ -177,7 +176,7 @@ def _infer(
     arguments: Any,
     result: Any,
 ) -> NamedSharding:
-    return NamedSharding(mesh, _parts(kind, arguments[0].sharding)[2])
+    return NamedSharding(mesh, _parts(kind, arguments[0], mesh)[2])
 
 
 _RULES = {
@@ -192,9 +191,9 @@ def _lower(a: Array, b: Array, *, kind: str, window: Window, shape: Any) -> Arra
     call.def_partition(
         partition=_partition,
         infer_sharding_from_operands=_infer,
+        decode_shardings=False,
         sharding_rule=_RULES[kind],
         reduction_factors=("n",) if kind == BY_KERNEL else (),
-        need_replication_factors=whole(_RULES[kind], "mn"),
     )
     return call(kind, window, shape, a, b)
 

@@ -10,8 +10,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-def run_on_eight(*names):
-    """Runs files of checks in a process with eight virtual devices."""
+def run_on_eight(*names, chosen=""):
+    """Runs files of checks, or those that -k chooses, in a process with eight virtual
+    devices."""
     environment = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -20,7 +21,7 @@ def run_on_eight(*names):
     }
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-o", "addopts="]
-        + [str(HERE / name) for name in names],
+        + [f"-k={chosen}", *(str(HERE / name) for name in names)],
         env=environment,
         capture_output=True,
         text=True,

@@ -1,0 +1,83 @@
+"""Kernels whose operands lie over eight devices: run by ``test_over_devices.py``."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxdl import kernels
+from jaxdl.kernels.attention import formula as attention
+from jaxdl.kernels.lstm import formula as lstm
+from tests.kernels.agreement import close
+
+DEVICES = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
+BOTH = jax.make_mesh((4, 2), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
+
+
+def test_the_kernels_are_there():
+    assert kernels.load()
+    assert jax.device_count() == 8
+
+
+def draw(*shapes):
+    random = np.random.default_rng(0)
+    return [jnp.asarray(random.normal(size=shape), "float32") for shape in shapes]
+
+
+def over(mesh, x, *axes):
+    return jax.device_put(x, NamedSharding(mesh, PartitionSpec(*axes)))
+
+
+def outcome(run):
+    """Value and gradients."""
+
+    def loss(*operands):
+        found = run(*operands)
+        return sum(jnp.sum(jnp.sin(part)) for part in jax.tree.leaves(found)), found
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+
+
+@pytest.mark.parametrize(
+    ("mesh", "axes"),
+    [(DEVICES, ("devices",)), (BOTH, ("data", None, "model"))],
+    ids=["sequences", "sequences and heads"],
+)
+def test_attention_stays_where_it_lies(mesh, axes):
+    operands = draw(*[(8, 5, 2, 4)] * 3)
+    laid = [over(mesh, x, *axes) for x in operands]
+    (ours, found), slopes = outcome(partial(kernels.attend, causal=True))(*laid)
+    (theirs, expected), other = outcome(partial(attention, causal=True))(*operands)
+    close((ours, found, slopes), (theirs, expected, other), 1e-5)
+    assert found.sharding.is_equivalent_to(laid[0].sharding, 4)
+    assert slopes[0].sharding.is_equivalent_to(laid[0].sharding, 4)
+
+
+def test_an_lstm_stays_where_it_lies():
+    projected, kernel, hidden, memory = draw((3, 16, 24), (6, 24), (16, 6), (16, 6))
+    rest = hidden, memory, jnp.ones((3, 16))
+    laid = over(DEVICES, projected, None, "devices")
+
+    def run(room, projected, kernel):
+        return room(False, projected, kernel, *rest)
+
+    (ours, found), slopes = outcome(partial(run, kernels.lstm))(laid, kernel)
+    (theirs, expected), other = outcome(partial(run, lstm))(projected, kernel)
+    close((ours, found, slopes), (theirs, expected, other), 1e-5)
+    assert found[0].sharding.is_equivalent_to(laid.sharding, 3)
+
+
+def test_what_no_axis_of_the_mesh_can_say_is_gathered():
+    """Features cut by eight become, reshaped, images cut 4 x 2."""
+    x, kernel = draw((1, 4 * 2 * 3), (2, 2, 3, 5))
+
+    def run(x, kernel):
+        window, size = kernels.Window(1, 1, 0, 0), (4, 2)
+        return kernels.convolve(x.reshape(1, 4, 2, 3), kernel, window, size)
+
+    (_, expected), other = outcome(run)(x, kernel)
+    (_, found), slopes = outcome(run)(over(DEVICES, x, None, "devices"), kernel)
+    close((found, slopes), (expected, other), 1e-5)
