@@ -1,6 +1,7 @@
 """How a run ends: the test part, once; pictures, summary, report, last lines."""
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -121,16 +122,19 @@ def finish(
     recorder: Account,
 ) -> None:
     """Test the best state, write all that a finished run has, print the result."""
-    values, pictures = test(machine, fitted.best)
     best_step = fitted.best_step
-    recorder.test(best_step if best_step >= 0 else fitted.step, values)
-    baselines = machine.task.baselines()
-    history = writers.read(folder.metrics)
-    plots.learning_curves(
-        history, folder.plots / "learning_curves.png", best_step=best_step
-    )
-    (folder.plots / report.NOTES).unlink(missing_ok=True)  # of a run that now went on
-    shown.write(pictures, folder.plots)
+    with ThreadPoolExecutor(1, thread_name_prefix="jaxdl-baselines") as other:
+        # They compute in NumPy, and leave the interpreter to what is drawn.
+        coming = other.submit(machine.task.baselines)
+        values, pictures = test(machine, fitted.best)
+        recorder.test(best_step if best_step >= 0 else fitted.step, values)
+        history = writers.read(folder.metrics)
+        plots.learning_curves(
+            history, folder.plots / "learning_curves.png", best_step=best_step
+        )
+        (folder.plots / report.NOTES).unlink(missing_ok=True)  # of a run that went on
+        shown.write(pictures, folder.plots)
+        baselines = coming.result()
     metrics = {**logged(history, best_step), "test": values}
     write(experiment, folder, machine, fitted, recorder, metrics, baselines)
     spent = time_line(machine, fitted, recorder)
