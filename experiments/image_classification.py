@@ -93,6 +93,7 @@ def build(settings: Settings) -> tuple[Task, Plan]:
         layers=lambda: common.layers(model, state, example),
         start=start,
         headline="accuracy",
+        imports=("sklearn.linear_model", "sklearn.metrics"),
     )
     return task, plan
 

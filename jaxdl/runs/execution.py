@@ -18,7 +18,7 @@ import jax
 from jaxdl import parallel, train
 from jaxdl.memory import keep_freed_memory
 from jaxdl.parallel import hosts
-from jaxdl.runs import environment, failure, outcome, resume, screen, signals
+from jaxdl.runs import ahead, environment, failure, outcome, resume, screen, signals
 from jaxdl.runs.flagfile import write_flagfile
 from jaxdl.runs.folder import (
     RunFolder,
@@ -313,15 +313,18 @@ def _fit(
             -(-plan.steps // machine.steps_per_call),
         ) as watch,
     ):
-        state = machine.state()
-        screen.show_layout(parallel.laid_out(state), machine.way)
+        began = time.perf_counter()
+        with ahead.compiling(machine):
+            state = machine.state()
+            screen.show_layout(parallel.laid_out(state), machine.way)
+        watch.timed("compile", time.perf_counter() - began)
         fitted = train.fit(
             state,
             machine.task.step,
             machine.feed,
             steps=plan.steps,
-            way=partial(machine.way.step, axis=machine.axis),
-            block_way=partial(machine.way.block, axis=machine.axis),
+            way=lambda _: machine.single,
+            block_way=lambda _: machine.block,
             steps_per_call=machine.steps_per_call,
             evaluate=evaluate,
             evaluate_every=plan.evaluate_every,

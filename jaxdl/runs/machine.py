@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,22 @@ class Machine:
             "devices": len(self.way.devices),
         }
 
+    @cached_property
+    def single(self) -> Callable[..., Any]:
+        """The step, compiled."""
+        return self.way.step(self.task.step, axis=self.axis)
+
+    @cached_property
+    def block(self) -> Callable[..., Any]:
+        """Several steps in one dispatch, compiled."""
+        return self.way.block(self.task.step, axis=self.axis)
+
+    @cached_property
+    def answers(self) -> Callable[..., Any] | None:
+        """The task's outputs, compiled; None for a task without."""
+        outputs = self.task.outputs
+        return None if outputs is None else self.way.evaluation(outputs)
+
     def state(self) -> Any:
         """The state before the first step, on the devices."""
         create = jax.jit(self.task.create, compiler_options=quick_compiling())
@@ -117,10 +133,9 @@ class Machine:
     def outputs(self, state: Any, batches: Any) -> Any:
         """What the model gives for each example, in example order; None for a task
         without outputs."""
-        if self.task.outputs is None:
+        if self.answers is None:
             return None
-        outputs = self.way.evaluation(self.task.outputs)
-        return train.predict(outputs, state, batches, self.way.fetch)
+        return train.predict(self.answers, state, batches, self.way.fetch)
 
     def show(self, state: Any) -> Shown:
         """What a state shows; nothing for a task that has nothing to show."""

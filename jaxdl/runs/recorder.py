@@ -1,6 +1,7 @@
 """The recorder: what ``fit`` tells goes to files, TensorBoard and the screen."""
 
 import errno
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -55,7 +56,9 @@ class Recorder:
         self._spent: dict[str, float] = defaultdict(float)
         self._shown: tuple[int, float] | None = None
         self._stepped = False
-        self._compiling = 0.0
+        self._compiling: list[float] = []
+        self._thread = threading.get_ident()
+        self._before = 0.0  # of the seconds compiled, those before the first step
         self._steady = (0, 0.0)  # steps and seconds that were training alone
         self._times = Times(began)
         self._first = 0  # steps taken before this process took up the run
@@ -81,9 +84,12 @@ class Recorder:
         jax.monitoring.unregister_event_duration_listener(self._heard)
 
     def _heard(self, event: str, duration_secs: float, **_: Any) -> None:
-        if event == COMPILED:
+        if event != COMPILED:
+            return
+        self._compiling.append(duration_secs)
+        # What other threads compile costs as long as this one waits for it.
+        if threading.get_ident() == self._thread:
             self._times.compiled(duration_secs)
-            self._compiling += duration_secs
             self._spent["compile"] += duration_secs
 
     @property
@@ -102,7 +108,7 @@ class Recorder:
     @property
     def compile_seconds(self) -> float:
         """Time that XLA took to compile, or to read what it had compiled before."""
-        return self._compiling
+        return sum(self._compiling)
 
     @property
     def wall_seconds(self) -> float:
@@ -160,6 +166,7 @@ class Recorder:
         rows = writers.read(self._speed_path)
         self._earlier = float(rows[-1]["wall_seconds"]) if rows else 0.0
         self._last, self._first = (step, time.perf_counter()), step
+        self._before = self._spent["compile"]
         self._times.started()
         if step:
             self._line.update(step, self._best(progress), check=True)
@@ -189,10 +196,11 @@ class Recorder:
         self._line.update(step, self._best(progress), check=True)
         before, then = self._last
         now = time.perf_counter()
-        apart = sum(self._spent[k] for k in ("compile", "evaluation", "saving"))
+        compiling = self._spent["compile"] - self._before
+        apart = compiling + self._spent["evaluation"] + self._spent["saving"]
         training = max(now - then - apart, 1e-9)
         steps = step - before
-        if self._spent["compile"] == 0:
+        if compiling == 0:
             self._steady = (self._steady[0] + steps, self._steady[1] + training)
         row = {
             "steps_per_second": steps / training,
@@ -203,6 +211,7 @@ class Recorder:
         self._optional("speed.jsonl", lambda: self._speed.append(step, row))
         self._shows(step, state)
         self._spent.clear()
+        self._before = 0.0
         self._last, self._shown = (step, time.perf_counter()), None
 
     def _shows(self, step: int, state: Any) -> None:

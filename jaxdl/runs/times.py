@@ -10,6 +10,7 @@ COMPILED = "/jax/core/compile/backend_compile_duration"
 
 # What the loop tells of, by the part that it belongs to.
 _PART = {
+    "compile": "compile",  # before the loop, a state to begin with included
     "dispatch": "step",
     "waiting": "step",
     "feeding": "step",

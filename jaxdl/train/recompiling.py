@@ -50,7 +50,8 @@ def noticing(
         nonlocal last
         before = compiled()
         result = step(state, batch)
-        if compiled() > before:
+        # Its first compilation may have been on another thread.
+        if not last or compiled() > before:
             # Arrays that were given away still know their types.
             now = shapes({"state": state, "batch": batch}, weak=True)
             changed = [

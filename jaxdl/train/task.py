@@ -57,6 +57,7 @@ class Task:
       show: what a state can do, as texts and pictures: samples, reconstructions. Told
         of the state at the start and at about ten checks; equal states must show
         the same.
+      imports: modules that findings and baselines need, and which take a while.
     """
 
     data: Any
@@ -71,6 +72,7 @@ class Task:
     start: Any = None
     headline: str = "accuracy"
     show: Callable[[Any], Shown] | None = None
+    imports: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

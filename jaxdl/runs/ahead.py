@@ -1,0 +1,93 @@
+"""Compiling ahead: a run's programs at once, a core each, before its first step.
+
+One after another, each where it was first called, those of a small CNN on MNIST took
+6.4 s; together 3.7, in which the process also imports what it will need.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import jax
+from jax.sharding import SingleDeviceSharding
+
+from jaxdl.runs.machine import Machine
+from jaxdl.train.judge import SINGLE
+from jaxdl.train.task import Plan
+
+# What checkpoints and pictures of any run take a while to import.
+_LATER = (
+    "orbax.checkpoint",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+)
+
+
+@contextmanager
+def compiling(machine: Machine) -> Iterator[None]:
+    """While inside, what a run will call is compiled on other threads; leaving imports
+    what it will need as long as that takes, and waits for it.
+
+    A jitted function that is called later finds itself compiled. Nothing is done for
+    an accelerator, where XLA times kernels as it compiles and must be left alone, nor
+    for members or several devices.
+    """
+    programs = _programs(machine) if _concerns(machine) else []
+    with ThreadPoolExecutor(2, thread_name_prefix="jaxdl-compile") as pool:
+        coming = [pool.submit(program) for program in programs]
+        yield
+        for name in (*_LATER, *machine.task.imports):
+            if all(future.done() for future in coming):
+                break
+            importlib.import_module(name)
+        for future in coming:
+            future.result()
+
+
+def _concerns(machine: Machine) -> bool:
+    alone = machine.judge is SINGLE and machine.way.name == "none"
+    return alone and machine.devices[0].platform == "cpu"
+
+
+def _programs(machine: Machine) -> list[Callable[[], Any]]:
+    """What compiles each function that a run will call, the dearest first."""
+    task, size = machine.task, machine.steps_per_call
+    here = SingleDeviceSharding(machine.devices[0])
+    state = _placed(jax.eval_shape(task.create, 0), here)
+    batch = _placed(machine.feed(0), here)
+    blocks = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=here), batch
+    )
+    by_block, by_step = _dispatches(machine.plan, size)
+    calls = [(machine.block, blocks)] if by_block else []
+    calls += [(machine.single, batch)] if by_step else []
+    for source in (task.data.validation, task.data.test):
+        passes = machine.passes(source)
+        calls.append((machine.evaluation, _placed(passes.read(*passes.order(0)), here)))
+    if machine.answers is not None:
+        calls.append((machine.answers, calls[-1][1]))
+    return [partial(_compile, function, state, batch) for function, batch in calls]
+
+
+def _dispatches(plan: Plan, size: int) -> tuple[bool, bool]:
+    """Whether steps will be taken in blocks of a size, and whether one by one."""
+    between = [n for n in (plan.steps, plan.evaluate_every, plan.save_every) if n]
+    by_block = 1 < size <= min(between)
+    return by_block, not by_block or any(n % size for n in between)
+
+
+def _placed(tree: Any, here: SingleDeviceSharding) -> Any:
+    """Shapes of arrays that lie on a device."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=here, weak_type=x.weak_type
+        ),
+        tree,
+    )
+
+
+def _compile(function: Any, state: Any, batch: Any) -> None:
+    function.lower(state, batch).compile()
