@@ -64,11 +64,11 @@ def _programs(machine: Machine) -> list[Callable[[], Any]]:
     by_block, by_step = _dispatches(machine.plan, size)
     calls = [(machine.block, blocks)] if by_block else []
     calls += [(machine.single, batch)] if by_step else []
-    for source in (task.data.validation, task.data.test):
-        passes = machine.passes(source)
-        calls.append((machine.evaluation, _placed(passes.read(*passes.order(0)), here)))
-    if machine.answers is not None:
-        calls.append((machine.answers, calls[-1][1]))
+    parts = map(machine.passes, (task.data.validation, task.data.test))
+    checked, tested = (_placed(p.read(*p.order(0)), here) for p in parts)
+    calls += [(machine.evaluation, checked)]
+    calls += [(machine.evaluation, tested)] if tested != checked else []
+    calls += [(machine.answers, tested)] if machine.answers is not None else []
     return [partial(_compile, function, state, batch) for function, batch in calls]
 
 
