@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
@@ -31,6 +32,35 @@ def scan(step: Step) -> Step:
 
     def block(state: PyTree, batches: Batch) -> tuple[PyTree, Any]:
         return jax.lax.scan(step, state, batches)
+
+    return block
+
+
+def counted(step: Step) -> Callable[[PyTree, Batch, Any], tuple[PyTree, Any]]:
+    """``scan`` that takes how many of the stacked batches to go through.
+
+    The same loop, whose length is an argument: one program for a block of steps and for
+    what is left of one. The metrics of batches left out are zero.
+    """
+
+    def block(state: PyTree, batches: Batch, count: Any) -> tuple[PyTree, Any]:
+        def at(index: Any) -> Batch:
+            return jax.tree.map(
+                lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False),
+                batches,
+            )
+
+        def body(index: Any, carry: Any) -> Any:
+            state, rows = carry
+            state, row = step(state, at(index))
+            put = jax.lax.dynamic_update_index_in_dim
+            return state, jax.tree.map(lambda x, y: put(x, y, index, 0), rows, row)
+
+        size = jax.tree.leaves(batches)[0].shape[0]
+        # Through jit, which remembers it where the step was traced before.
+        row = jax.eval_shape(jax.jit(step), state, at(0))[1]
+        rows = jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), row)
+        return jax.lax.fori_loop(0, count, body, (state, rows))
 
     return block
 

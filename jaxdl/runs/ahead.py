@@ -5,9 +5,8 @@ One after another, each where it was first called, those of a small CNN on MNIST
 """
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -26,19 +25,18 @@ _LATER = (
 )
 
 
-@contextmanager
-def compiling(machine: Machine) -> Iterator[None]:
-    """While inside, what a run will call is compiled on other threads; leaving imports
-    what it will need as long as that takes, and waits for it.
+def compile_ahead(machine: Machine) -> None:
+    """Compile what a run will call, on other threads; import what it will need, as long
+    as that takes.
 
     A jitted function that is called later finds itself compiled. Nothing is done for
     an accelerator, where XLA times kernels as it compiles and must be left alone, nor
     for members or several devices.
     """
-    programs = _programs(machine) if _concerns(machine) else []
+    if not _concerns(machine):
+        return
     with ThreadPoolExecutor(2, thread_name_prefix="jaxdl-compile") as pool:
-        coming = [pool.submit(program) for program in programs]
-        yield
+        coming = [pool.submit(program) for program in _programs(machine)]
         for name in (*_LATER, *machine.task.imports):
             if all(future.done() for future in coming):
                 break
@@ -53,23 +51,29 @@ def _concerns(machine: Machine) -> bool:
 
 
 def _programs(machine: Machine) -> list[Callable[[], Any]]:
-    """What compiles each function that a run will call, the dearest first."""
-    task, size = machine.task, machine.steps_per_call
+    """What compiles each function that a run will call: the dearest first, and at once
+    what gives the state."""
+    task, plan, size = machine.task, machine.plan, machine.steps_per_call
     here = SingleDeviceSharding(machine.devices[0])
     state = _placed(jax.eval_shape(task.create, 0), here)
     batch = _placed(machine.feed(0), here)
     blocks = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=here), batch
     )
-    by_block, by_step = _dispatches(machine.plan, size)
-    calls = [(machine.block, blocks)] if by_block else []
-    calls += [(machine.single, batch)] if by_step else []
+    by_block, by_step = _dispatches(plan, size)
+    calls: list[tuple[Any, ...]] = []
+    if machine.counted is not None:
+        calls += [(machine.counted, blocks, size)]
+    else:
+        calls += [(machine.block, blocks)] if by_block else []
+        calls += [(machine.single, batch)] if by_step else []
     parts = map(machine.passes, (task.data.validation, task.data.test))
     checked, tested = (_placed(p.read(*p.order(0)), here) for p in parts)
     calls += [(machine.evaluation, checked)]
     calls += [(machine.evaluation, tested)] if tested != checked else []
     calls += [(machine.answers, tested)] if machine.answers is not None else []
-    return [partial(_compile, function, state, batch) for function, batch in calls]
+    programs = [partial(_compile, call, state, *given) for call, *given in calls]
+    return [programs[0], partial(_compile, machine.create, plan.seed), *programs[1:]]
 
 
 def _dispatches(plan: Plan, size: int) -> tuple[bool, bool]:
@@ -89,5 +93,5 @@ def _placed(tree: Any, here: SingleDeviceSharding) -> Any:
     )
 
 
-def _compile(function: Any, state: Any, batch: Any) -> None:
-    function.lower(state, batch).compile()
+def _compile(function: Any, *arguments: Any) -> None:
+    function.lower(*arguments).compile()

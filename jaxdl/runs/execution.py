@@ -314,9 +314,9 @@ def _fit(
         ) as watch,
     ):
         began = time.perf_counter()
-        with ahead.compiling(machine):
-            state = machine.state()
-            screen.show_layout(parallel.laid_out(state), machine.way)
+        ahead.compile_ahead(machine)
+        state = machine.state()
+        screen.show_layout(parallel.laid_out(state), machine.way)
         watch.timed("compile", time.perf_counter() - began)
         fitted = train.fit(
             state,

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 
 from experiments import image_classification
@@ -12,10 +13,15 @@ from jaxdl.runs.times import COMPILED
 from jaxdl.train.task import Plan
 
 
-@pytest.fixture
-def machine():
+@pytest.fixture(params=[13, 12])
+def machine(request):
+    """Of blocks of four steps, with a step left and without."""
     settings = image_classification.Settings(
-        model="mlp", batch_size=32, max_steps=13, evaluate_every=4, augment="none"
+        model="mlp",
+        batch_size=32,
+        max_steps=request.param,
+        evaluate_every=4,
+        augment="none",
     )
     return Machine.of(*image_classification.build(settings))
 
@@ -34,16 +40,17 @@ def compiled():
 
 
 def test_what_is_called_later_finds_itself_compiled(machine, compiled):
-    with ahead.compiling(machine):
-        state = machine.state()
+    ahead.compile_ahead(machine)
     data, size = machine.task.data, machine.steps_per_call
     batches = machine.feed(0, size), machine.feed(size)
     passes = [list(machine.passes(part)) for part in (data.validation, data.test)]
     assert size > 1
     assert machine.way.name == "none"
     compiled.clear()
+    state = machine.state()
     state, _ = machine.block(state, batches[0])
-    state, _ = machine.single(state, batches[1])
+    if machine.counted is not None:
+        state, _ = machine.single(state, batches[1])
     for part in passes:
         machine.evaluation(state, part[0])
     machine.answers(state, passes[1][0])
@@ -52,8 +59,7 @@ def test_what_is_called_later_finds_itself_compiled(machine, compiled):
 
 def test_members_and_other_devices_are_left_alone(machine, compiled):
     elsewhere = dataclasses.replace(machine.way, name="data")
-    with ahead.compiling(dataclasses.replace(machine, way=elsewhere)):
-        assert compiled == []
+    ahead.compile_ahead(dataclasses.replace(machine, way=elsewhere))
     assert compiled == []
 
 
@@ -62,11 +68,8 @@ def test_what_cannot_be_compiled_is_told_as_a_step_would(machine):
         raise ValueError("no such step")
 
     task = dataclasses.replace(machine.task, step=step)
-    with (
-        pytest.raises(ValueError, match="no such step"),
-        ahead.compiling(dataclasses.replace(machine, task=task)),
-    ):
-        pass
+    with pytest.raises(ValueError, match="no such step"):
+        ahead.compile_ahead(dataclasses.replace(machine, task=task))
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,26 @@ def test_only_the_dispatches_that_will_be_taken_count(
         rule=None,
     )
     assert ahead._dispatches(plan, size) == found
+
+
+def test_a_counted_block_gives_the_bits_of_blocks_and_single_steps(machine):
+    size, task = machine.steps_per_call, machine.task
+    assert (machine.counted is None) == (machine.plan.steps == 12)
+    plain = jax.jit(task.step)
+    whole, rows = machine.block(machine.state(), machine.feed(0, size))
+    alone = machine.state()
+    for step in range(size):
+        alone, _ = plain(alone, machine.feed(step))
+    _require_equal(whole, alone)
+    assert jax.tree.leaves(rows)[0].shape[0] == size
+    after, row = machine.single(whole, machine.feed(size))
+    expected, wanted = plain(alone, machine.feed(size))
+    _require_equal((after, row), (expected, wanted))
+
+
+def _require_equal(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert x.dtype == y.dtype
+        if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        np.testing.assert_array_equal(x, y)
