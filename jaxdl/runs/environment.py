@@ -30,6 +30,7 @@ _PACKAGES = (
     "scikit-learn",
     "tensorflow-datasets",
     "array-record",
+    "tensorboardX",
 )
 # More than --xla_gpu_exclude_nondeterministic_ops (openxla/xla#12520): it also keeps
 # autotuning, which picks kernels by their time, from choosing others each time.

@@ -9,13 +9,13 @@ written later.
 import json
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from jaxdl.runs import events
 from jaxdl.runs.folder import jsonable, write_bytes
 
 Row = dict[str, Any]
@@ -174,13 +174,27 @@ class TensorBoard:
 
     def append(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """Adds each value as the scalar ``split/name`` at ``step``."""
-        tagged = {f"{split}/{name}": float(value) for name, value in values.items()}
-        self._write(events.scalars(time.time(), int(step), tagged))
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._write(
+            {
+                "step": int(step),
+                "summary": Summary(
+                    value=[
+                        Summary.Value(tag=f"{split}/{name}", simple_value=float(value))
+                        for name, value in values.items()
+                    ]
+                ),
+            }
+        )
 
     def cut(self, step: int) -> None:
         """Has TensorBoard hide what earlier event files hold after ``step``."""
+        from tensorboardX.proto.event_pb2 import SessionLog
+
         self.close()
-        self._write(events.start(time.time(), int(step) + 1))
+        log = SessionLog(status=SessionLog.START)
+        self._write({"step": int(step) + 1, "session_log": log})
 
     def settled(self) -> bool:
         """Nothing is waited for."""
@@ -190,8 +204,8 @@ class TensorBoard:
         """The next scalar begins a new file."""
         self._path = None
 
-    def _write(self, record: bytes) -> None:
-        """Adds a record, after the one that every file begins with."""
+    def _write(self, event: Mapping[str, Any]) -> None:
+        """Adds an event (its fields), after the one that every file begins with."""
         if self._given_up:
             return
         content = b""
@@ -200,9 +214,9 @@ class TensorBoard:
             host = socket.gethostname()
             name = f"events.out.tfevents.{now // 10**9}.{host}.{now}"
             self._path = self.folder / name
-            content = events.version(time.time())
+            content = _framed({"file_version": "brain.Event:2"})
         try:
-            _append_bytes(self._path, content + record)
+            _append_bytes(self._path, content + _framed(event))
         except OSError as error:
             self._given_up = True
             self.warn(f"TensorBoard's events are no longer written ({error.strerror}).")
@@ -320,6 +334,17 @@ def _append_bytes(path: Path, content: bytes) -> None:
         except OSError:
             os.ftruncate(file.fileno(), size)
             raise
+
+
+def _framed(event: Mapping[str, Any]) -> bytes:
+    """An event of TensorBoard as a record of its file: length, hash, content, hash."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
+
+    content = Event(wall_time=time.time(), **event).SerializeToString()
+    length = struct.pack("<Q", len(content))
+    hashes = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
+    return length + next(hashes) + content + next(hashes)
 
 
 def _cut(path: Path, keep: Callable[[Row], bool]) -> None:
