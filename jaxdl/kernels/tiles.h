@@ -167,13 +167,16 @@ struct Panels {
   // value(row, column)
   template <typename Value>
   Panels(Index depth, Index columns, Value value) : depth(depth), columns(columns) {
-    data.reserve(depth * (columns + Lanes<T>::COLUMNS));
+    // The last panel may be of fewer vectors.
+    const Index last = columns % Lanes<T>::COLUMNS;
+    data.resize(depth * (columns - last + (last ? VectorsFor<T>(last) : 0) *
+                                              Lanes<T>::WIDTH));
+    T* at = data.data();
     for (Index first = 0; first < columns; first += Lanes<T>::COLUMNS) {
       const Index real = std::min(columns - first, Lanes<T>::COLUMNS);
       const Index whole = VectorsFor<T>(real) * Lanes<T>::WIDTH;
-      for (Index k = 0; k < depth; ++k)
-        for (Index c = 0; c < whole; ++c)
-          data.push_back(c < real ? value(k, first + c) : T(0));
+      for (Index k = 0; k < depth; ++k, at += whole)
+        for (Index c = 0; c < real; ++c) at[c] = value(k, first + c);
     }
   }
 };
