@@ -9,6 +9,7 @@ from jaxdl.kernels.building import BuildError, build, built, location
 from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
 from jaxdl.kernels.loading import load, supports
 from jaxdl.kernels.lstm import lstm
+from jaxdl.kernels.normalization import moments, scale_and_shift
 
 __all__ = [
     "BuildError",
@@ -21,5 +22,7 @@ __all__ = [
     "load",
     "location",
     "lstm",
+    "moments",
+    "scale_and_shift",
     "supports",
 ]

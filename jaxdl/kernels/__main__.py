@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not kernels.load():
         print(f"Built {path}, but it does not load.", file=sys.stderr)
         return 1
-    print(f"Built {path}: convolutions, attention and LSTMs use it from now on.")
+    used = "convolutions, batch norm, attention and LSTMs"
+    print(f"Built {path}: {used} use it from now on.")
     return 0
 
 

@@ -32,25 +32,41 @@ const T* Padded(const T* image, Index height, Index width, Index channels, Index
   return room.data();
 }
 
+// Whether lanes are filled better by the values of a window's line than by outputs.
+template <typename T>
+bool IsNarrow(Index run, Index outputs) {
+  return outputs <= 4 && run >= Lanes<T>::WIDTH;
+}
+
 // A convolution of stride one or more, as a product: which pixels, which weights.
 template <typename T>
 struct Product {
   Index lines, run, outputs;
-  Panels<T> weights;
+  bool narrow;
+  Panels<T> weights;  // where it is narrow: by output, as they lie in a window
 
   // value(line, place of the run, output channel)
   template <typename Value>
   Product(Index lines, Index run, Index outputs, Value value)
-      : lines(lines), run(run), outputs(outputs),
-        weights(lines * run, outputs, [&](Index row, Index column) {
+      : lines(lines), run(run), outputs(outputs), narrow(IsNarrow<T>(run, outputs)),
+        weights(narrow ? 0 : lines * run, outputs, [&](Index row, Index column) {
           return value(row / run, row % run, column);
-        }) {}
+        }) {
+    for (Index i = 0; narrow && i < outputs * lines * run; ++i)
+      weights.data.push_back(value(i / run % lines, i % run, i / (lines * run)));
+  }
 
   // Output (y, x) of [height, width] sees from[y * step_y + x * step_x] on, and is
   // written to to[y * to_y + x * to_x].
   void Run(const T* from, Index line, Index step_y, Index step_x, T* to, Index to_y,
            Index to_x, Index height, Index width) const {
     const T* at = weights.data.data();
+    for (Index y = 0; narrow && y < height; ++y)
+      for (Index x = 0; x < width; ++x)
+        for (Index o = 0; o < outputs; ++o)
+          to[y * to_y + x * to_x + o] = Dot(from + y * step_y + x * step_x, lines, line,
+                                            run, at + o * lines * run);
+    if (narrow) return;
     for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
       const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
       const Index vectors = VectorsFor<T>(columns);
@@ -170,38 +186,44 @@ void InputGradient(ffi::ThreadPool pool, const Shape& s, const T* slope,
   });
 }
 
-// Adds what one image gives to the kernel's gradient, a few lines at a time, so that
-// they stay in the nearest cache.
+// [pixels, channels] with zeros after each pixel's channels, up to whole vectors; the
+// map itself if those are whole.
+template <typename T>
+const T* Widened(const T* map, Index pixels, Index channels, Index wide,
+                 std::vector<T>& room) {
+  if (wide == channels) return map;
+  room.assign(pixels * wide, T(0));
+  for (Index i = 0; i < pixels; ++i)
+    std::copy_n(map + i * channels, channels, room.data() + i * wide);
+  return room.data();
+}
+
+// Adds what one image gives to the kernel's gradient, a few lines at a time: few enough
+// to stay in the nearest cache, and so many that sums are seldom fetched. A pixel's
+// slopes are `wide` apart. Of a narrow kernel `sums` are [line, output, place].
 template <typename T>
 void KernelGradientOf(const Shape& s, const T* image, Index line, const T* slope,
-                      T* sums) {
-  constexpr Index CACHE = 24 * 1024 / sizeof(T);
+                      Index wide, T* sums) {
+  constexpr Index CACHE = 24 * 1024 / sizeof(T), PIXELS = 64;
   const Index run = s.window_width * s.inputs;
-  const Index slope_line = s.out_width * s.outputs;
-  const Index each = s.stride_y * line + slope_line;
-  const Index lines = std::max<Index>(
-      1, (CACHE - (s.window_height - s.stride_y) * line) / std::max<Index>(each, 1));
+  const Index slope_line = s.out_width * wide;
+  const Index x_line = s.stride_y * line, x_step = s.stride_x * s.inputs;
+  const Index near = (CACHE - (s.window_height - s.stride_y) * line) /
+                     std::max<Index>(x_line + slope_line, 1);
+  const Index lines = std::max(near, PIXELS / std::max<Index>(s.out_width, 1) + 1);
   for (Index y = 0; y < s.out_height; y += lines) {
     const Index height = std::min(lines, s.out_height - y);
-    for (Index k = 0; k < s.window_height; ++k)
-      for (Index first = 0; first < s.outputs; first += Lanes<T>::COLUMNS) {
-        const Index columns = std::min(s.outputs - first, Lanes<T>::COLUMNS);
-        for (Index j = 0; j < run; j += ROWS) {
-          const Index count = std::min<Index>(ROWS, run - j);
-          const T* from = image + (y * s.stride_y + k) * line + j;
-          const T* by = slope + y * slope_line + first;
-          T* to = sums + (k * run + j) * s.outputs + first;
-          auto add = [&](auto vectors) {
-            OuterRows<T, decltype(vectors)::value>(
-                count, from, s.stride_y * line, s.stride_x * s.inputs, by, slope_line,
-                s.outputs, height, s.out_width, to, s.outputs, columns);
-          };
-          if (VectorsFor<T>(columns) == 1)
-            add(std::integral_constant<int, 1>{});
-          else
-            add(std::integral_constant<int, VECTORS>{});
-        }
-      }
+    for (Index k = 0; k < s.window_height; ++k) {
+      const T* x = image + (y * s.stride_y + k) * line;
+      const T* by = slope + y * slope_line;
+      T* to = sums + k * run * s.outputs;
+      if (IsNarrow<T>(run, s.outputs))
+        AddProducts(by, slope_line, wide, s.outputs, x, x_line, x_step, run, run,
+                    height, s.out_width, to, run);
+      else
+        AddProducts(x, x_line, x_step, run, by, slope_line, wide, s.outputs, wide,
+                    height, s.out_width, to, s.outputs);
+    }
   }
 }
 
@@ -215,28 +237,36 @@ void KernelGradient(ffi::ThreadPool pool, const Shape& s, const T* x, const T* s
   const Index right = std::max<Index>(
       0, (s.out_width - 1) * s.stride_x + s.window_width - s.left - s.width);
   const Index line = (s.left + s.width + right) * s.inputs;
+  const Index lanes = Lanes<T>::WIDTH, run = s.window_width * s.inputs;
+  const bool narrow = IsNarrow<T>(run, s.outputs);
+  const Index wide =
+      narrow ? s.outputs : (s.outputs + lanes - 1) / lanes * lanes;
   // Images are summed in a few parts, each in a room of its own; by shape alone.
   constexpr Index ROOM = 16 << 20;
   const Index wanted = ROOM / std::max<Index>(1, weights * sizeof(T));
   const Index parts = std::min(s.batch, std::clamp<Index>(wanted, 2, 8));
   std::vector<T> sums(s.members * parts * weights, T(0));
   ForEach(pool, s.members * parts, [&](Index part) {
-    static thread_local std::vector<T> room;
+    static thread_local std::vector<T> room, slopes;
     const Index member = part / parts, own = part % parts;
     for (Index n = s.batch * own / parts; n < s.batch * (own + 1) / parts; ++n) {
       const Index i = member * s.batch + n;
       const T* image =
           Padded(x + i * s.height * s.width * s.inputs, s.height, s.width, s.inputs,
                  s.top, bottom, s.left, right, room);
-      KernelGradientOf(s, image, line,
-                       slope + i * s.out_height * s.out_width * s.outputs,
-                       sums.data() + part * weights);
+      const Index pixels = s.out_height * s.out_width;
+      const T* own_slope =
+          Widened(slope + i * pixels * s.outputs, pixels, s.outputs, wide, slopes);
+      KernelGradientOf(s, image, line, own_slope, wide, sums.data() + part * weights);
     }
   });
   for (Index m = 0; m < s.members; ++m)
     for (Index w = 0; w < weights; ++w) {
+      const Index o = w % s.outputs, j = w / s.outputs % run, k = w / s.outputs / run;
+      const Index place = narrow ? (k * s.outputs + o) * run + j : w;
       T total = 0;
-      for (Index p = 0; p < parts; ++p) total += sums[(m * parts + p) * weights + w];
+      for (Index p = 0; p < parts; ++p)
+        total += sums[(m * parts + p) * weights + place];
       kernel[m * weights + w] = total;
     }
 }

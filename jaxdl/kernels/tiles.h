@@ -79,6 +79,27 @@ inline void ForEach(ffi::ThreadPool pool, Index count, std::function<void(Index)
   shared->Wait();
 }
 
+template <typename T>
+using Vector = typename Lanes<T>::Vector;
+
+// Numbers of a row, `count` of them or whole vectors: what is missing is zero, and is
+// not written.
+template <typename T>
+Vector<T> Load(const T* place, Index count = Lanes<T>::WIDTH) {
+  Vector<T> x = {};
+  if (count >= Lanes<T>::WIDTH) return *reinterpret_cast<const Vector<T>*>(place);
+  for (Index i = 0; i < count; ++i) x[i] = place[i];
+  return x;
+}
+
+template <typename T>
+void Store(T* place, const Vector<T>& x, Index count = Lanes<T>::WIDTH) {
+  if (count >= Lanes<T>::WIDTH)
+    *reinterpret_cast<Vector<T>*>(place) = x;
+  else
+    for (Index i = 0; i < count; ++i) place[i] = x[i];
+}
+
 // rows[r] . weights, for `count` rows at once: each row is `lines` runs of `run`
 // values, `line` apart. Writes `columns` values a row.
 template <typename T, int R, int V>
@@ -110,7 +131,12 @@ void Tile(const T* const* rows, Index lines, Index line, Index run, const T* wei
         *reinterpret_cast<Vector*>(out[r] + v * Lanes<T>::WIDTH) = sums[r][v];
     return;
   }
-  for (int r = 0; r < R; ++r) std::memcpy(out[r], sums[r], columns * sizeof(T));
+  // Taken apart here: an address of the sums would keep them in memory.
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v)
+      Store(out[r] + v * Lanes<T>::WIDTH, sums[r][v], columns - v * Lanes<T>::WIDTH);
 }
 
 // A tile of any number of rows up to R.
@@ -141,13 +167,16 @@ struct Panels {
   // value(row, column)
   template <typename Value>
   Panels(Index depth, Index columns, Value value) : depth(depth), columns(columns) {
-    data.reserve(depth * (columns + Lanes<T>::COLUMNS));
+    // The last panel may be of fewer vectors.
+    const Index last = columns % Lanes<T>::COLUMNS;
+    data.resize(depth * (columns - last + (last ? VectorsFor<T>(last) : 0) *
+                                              Lanes<T>::WIDTH));
+    T* at = data.data();
     for (Index first = 0; first < columns; first += Lanes<T>::COLUMNS) {
       const Index real = std::min(columns - first, Lanes<T>::COLUMNS);
       const Index whole = VectorsFor<T>(real) * Lanes<T>::WIDTH;
-      for (Index k = 0; k < depth; ++k)
-        for (Index c = 0; c < whole; ++c)
-          data.push_back(c < real ? value(k, first + c) : T(0));
+      for (Index k = 0; k < depth; ++k, at += whole)
+        for (Index c = 0; c < real; ++c) at[c] = value(k, first + c);
     }
   }
 };
@@ -187,11 +216,12 @@ void Times(const T* a, Index line, Index rows, Index depth, const Panels<T>& b,
 }
 
 // Adds to R rows of weights what `height` lines of `width` pixels give them: pixel
-// values x[r] times the slopes of `columns` channels.
+// values x[r] times the slopes of `columns` channels, of which `there` lie in memory
+// (the more the better, up to whole vectors).
 template <typename T, int R, int V>
 void Outer(const T* x, Index x_line, Index x_step, const T* slope, Index slope_line,
            Index slope_step, Index height, Index width, T* sums, Index stride,
-           Index columns) {
+           Index columns, Index there) {
   using Vector = typename Lanes<T>::Vector;
   Vector total[R][V] = {};
   const Index whole = V * Lanes<T>::WIDTH;
@@ -200,7 +230,7 @@ void Outer(const T* x, Index x_line, Index x_step, const T* slope, Index slope_l
     const T* by = slope + y * slope_line;
     for (Index i = 0; i < width; ++i, from += x_step, by += slope_step) {
       Vector g[V];
-      if (columns == whole) {
+      if (there >= whole) {
 #pragma GCC unroll 4
         for (int v = 0; v < V; ++v)
           g[v] = *reinterpret_cast<const Vector*>(by + v * Lanes<T>::WIDTH);
@@ -217,9 +247,14 @@ void Outer(const T* x, Index x_line, Index x_step, const T* slope, Index slope_l
       }
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (Index c = 0; c < columns; ++c)
-      sums[r * stride + c] += reinterpret_cast<const T*>(total[r])[c];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      T* place = sums + r * stride + v * Lanes<T>::WIDTH;
+      const Index count = columns - v * Lanes<T>::WIDTH;
+      Store(place, Load(place, count) + total[r][v], count);
+    }
 }
 
 template <typename T, int V, int R = ROWS, typename... Rest>
@@ -232,19 +267,20 @@ void OuterRows(Index count, Rest... rest) {
   }
 }
 
-// sums [inputs, outputs] += transposed x [rows, inputs] times slope [rows, outputs].
+// sums [inputs, outputs] += what the pixels of `height` lines of `width` give: values x
+// [inputs] times slopes [outputs], of which `there` lie in memory.
 template <typename T>
-void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
-                   Index slope_line, Index outputs, Index rows, T* sums, Index stride) {
+void AddProducts(const T* x, Index x_line, Index x_step, Index inputs, const T* slope,
+                 Index slope_line, Index slope_step, Index outputs, Index there,
+                 Index height, Index width, T* sums, Index stride) {
   for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
     const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
     for (Index j = 0; j < inputs; j += ROWS) {
       const Index count = std::min<Index>(ROWS, inputs - j);
       auto add = [&](auto vectors) {
-        OuterRows<T, decltype(vectors)::value>(count, x + j, Index(0), x_line,
-                                               slope + first, Index(0), slope_line,
-                                               Index(1), rows, sums + j * stride + first,
-                                               stride, columns);
+        OuterRows<T, decltype(vectors)::value>(
+            count, x + j, x_line, x_step, slope + first, slope_line, slope_step, height,
+            width, sums + j * stride + first, stride, columns, there - first);
       };
       if (VectorsFor<T>(columns) == 1)
         add(std::integral_constant<int, 1>{});
@@ -254,25 +290,35 @@ void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
   }
 }
 
+// sums [inputs, outputs] += transposed x [rows, inputs] times slope [rows, outputs].
 template <typename T>
-using Vector = typename Lanes<T>::Vector;
-
-// Numbers of a row, `count` of them or whole vectors: what is missing is zero, and is
-// not written.
-template <typename T>
-Vector<T> Load(const T* place, Index count = Lanes<T>::WIDTH) {
-  Vector<T> x = {};
-  if (count >= Lanes<T>::WIDTH) return *reinterpret_cast<const Vector<T>*>(place);
-  for (Index i = 0; i < count; ++i) x[i] = place[i];
-  return x;
+void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
+                   Index slope_line, Index outputs, Index rows, T* sums, Index stride) {
+  AddProducts(x, Index(0), x_line, inputs, slope, Index(0), slope_line, outputs,
+              outputs, Index(1), rows, sums, stride);
 }
 
+// row . weights: `lines` runs of `run` values, those of the row `line` apart.
 template <typename T>
-void Store(T* place, const Vector<T>& x, Index count = Lanes<T>::WIDTH) {
-  if (count >= Lanes<T>::WIDTH)
-    *reinterpret_cast<Vector<T>*>(place) = x;
-  else
-    for (Index i = 0; i < count; ++i) place[i] = x[i];
+T Dot(const T* row, Index lines, Index line, Index run, const T* weights) {
+  constexpr Index WIDTH = Lanes<T>::WIDTH;
+  const Index whole = run / WIDTH * WIDTH;
+  Vector<T> sums[2] = {};
+  T total = 0;
+  for (Index k = 0; k < lines; ++k, row += line, weights += run) {
+    Index j = 0;
+    for (; j + WIDTH < whole; j += 2 * WIDTH) {
+      sums[0] += Load(row + j) * Load(weights + j);
+      sums[1] += Load(row + j + WIDTH) * Load(weights + j + WIDTH);
+    }
+    if (j < whole) sums[0] += Load(row + j) * Load(weights + j);
+    for (j = whole; j < run; ++j) total += row[j] * weights[j];
+  }
+  T lanes[WIDTH];
+  Store(lanes, sums[0] + sums[1]);
+  for (Index half = WIDTH / 2; half; half /= 2)
+    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return total + lanes[0];
 }
 
 // exp(x) for x of at most 0, to about 1e-7 of it; not a number stays so.

@@ -1,5 +1,7 @@
 """Batch normalisation over the real examples of the whole batch."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -7,6 +9,7 @@ from flax.typing import Dtype, Initializer
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxdl import kernels
 from jaxdl.batch import Context, sum_over_devices
 
 
@@ -61,8 +64,8 @@ class BatchNorm(nn.Module):
         factor = lax.rsqrt(moments[1] + self.epsilon)
         if scale is not None:
             factor = factor * scale
-        y = (x - moments[0]) * factor
-        return (y if bias is None else y + bias).astype(dtype)
+        shift = jnp.zeros(shape, factor.dtype) if bias is None else bias
+        return _scale_and_shift(x, moments[0], factor, shift).astype(dtype)
 
 
 def batch_moments(
@@ -81,6 +84,8 @@ def batch_moments(
     1.1 ms for [64, 32, 32, 16], [64, 16, 16, 32], [64, 8, 8, 64], where reductions
     took 11.4, 3.3, 1.6 in two passes and 5.6 to 8.9, 2.6, 1.3 in one.
     """
+    if _compilable(x):
+        return _compiled_moments(x, mask)
     rows = x.reshape(-1, x.shape[-1])
     rows = rows.astype(jnp.promote_types(x.dtype, jnp.float32))
     if mask is None:
@@ -96,6 +101,44 @@ def batch_moments(
     safe = jnp.maximum(count, 1)
     mean = total(rows) / safe
     return (mean, total(jnp.square(rows - mean)) / safe), count
+
+
+# Places of an example below which a call costs more than it saves.
+_ENOUGH_PLACES = 16
+
+
+def _compilable(x: Array, *others: Array) -> bool:
+    """Whether compiled kernels are there to sum over the places of such arrays."""
+    return (
+        x.size >= _ENOUGH_PLACES * x.shape[0] * x.shape[-1] > 0
+        and all(other.dtype == x.dtype for other in others)
+        and kernels.supports(x.dtype)
+    )
+
+
+def _by_place(x: Array) -> Float[Array, "batch places channels"]:
+    return x.reshape(x.shape[0], -1, x.shape[-1])
+
+
+def _compiled_moments(x: Array, mask: Array | None) -> Any:
+    """Those of each example, joined (Chan et al. 1983): as exact as a second pass."""
+    means, squares = kernels.moments(_by_place(x))
+    real = jnp.ones(x.shape[0]) if mask is None else mask
+    real, places = real.astype(x.dtype)[:, None], x.size // means.size
+    count = sum_over_devices(real.sum() * places)
+    safe = jnp.maximum(count, 1)
+    mean = sum_over_devices((real * means).sum(0) * places) / safe
+    around = real * (squares + places * jnp.square(means - mean))
+    return (mean, sum_over_devices(around.sum(0)) / safe), count
+
+
+def _scale_and_shift(
+    x: Array, center: Array, factor: Array, shift: Array
+) -> Float[Array, "batch *space channels"]:
+    if _compilable(x, center, factor, shift):
+        y = kernels.scale_and_shift(_by_place(x), center, factor, shift)
+        return y.reshape(x.shape)
+    return (x - center) * factor + shift
 
 
 def _without_padding(x: Array, mask: Array | None) -> Array:

@@ -15,6 +15,10 @@ from jaxdl.models.initializers import initializer
 from jaxdl.models.mlp import hidden_layers, output_layer
 from jaxdl.models.precision import compute_dtype
 
+# Activations that keep the order of numbers, rounding included: the maximum of what
+# they give is what they give of the maximum, of fewer numbers.
+_ORDERED = ("relu", "relu6", "leaky_relu")
+
 # Of one convolution: output channels, kernel size, padding on each side.
 ConvSize = tuple[int, int, int]
 
@@ -55,10 +59,15 @@ class CNN(nn.Module):
         context: Context = EVALUATION,
     ) -> Float[Array, "batch classes"]:
         check_images(x)
+        after_pooling = self.activation in _ORDERED
         for block in self.blocks:
-            for channels, kernel, padding in block:
-                x = self._convolution(x, context, channels, kernel, padding)
+            for i, size in enumerate(block, start=1):
+                x = self._convolution(x, context, *size)
+                if i < len(block) or not after_pooling:
+                    x = activation(self.activation)(x)
             x = max_pool(x, self.pooling, padding="SAME")
+            if after_pooling:
+                x = activation(self.activation)(x)
         x = Dropout()(x.reshape(x.shape[0], -1), context)
         x = hidden_layers(
             x,
@@ -74,7 +83,7 @@ class CNN(nn.Module):
     def _convolution(
         self, x: Array, context: Context, channels: int, kernel: int, padding: int
     ) -> Array:
-        """Convolution, batch norm if wanted, activation."""
+        """Convolution, and batch norm if wanted."""
         dtype = compute_dtype(self.dtype)
         x = Conv(
             channels,
@@ -86,7 +95,7 @@ class CNN(nn.Module):
         )(x)
         if self.batch_norm:
             x = BatchNorm(dtype=dtype)(x, context)
-        return activation(self.activation)(x)
+        return x
 
 
 # The books' first: convolution, ReLU, pooling, affine, ReLU, affine.

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxdl import kernels
 from jaxdl.kernels.attention import formula as attention
 from jaxdl.kernels.lstm import formula as lstm
+from jaxdl.kernels.normalization import formula as normalized
 from tests.kernels.agreement import close
 
 DEVICES = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
@@ -81,3 +82,21 @@ def test_what_no_axis_of_the_mesh_can_say_is_gathered():
     (_, expected), other = outcome(run)(x, kernel)
     (_, found), slopes = outcome(run)(over(DEVICES, x, None, "devices"), kernel)
     close((found, slopes), (expected, other), 1e-5)
+
+
+def test_batch_norm_stays_where_it_lies():
+    x, center, factor, shift = draw((16, 18, 5), (5,), (5,), (5,))
+    laid = over(DEVICES, x, "devices")
+
+    def run(room, x, factor):
+        means, squares = kernels.moments(x)
+        return room(x, means.mean(0) + center, factor, shift), squares
+
+    ours = outcome(partial(run, kernels.scale_and_shift))
+    close(ours(laid, factor), outcome(partial(run, normalized))(x, factor), 1e-5)
+    (_, (y, squares)), (slope, _) = ours(laid, factor)
+    assert y.sharding.is_equivalent_to(laid.sharding, 3)
+    assert squares.sharding.is_equivalent_to(laid.sharding, 2)
+    assert slope.sharding.is_equivalent_to(laid.sharding, 3)
+    text = ours.lower(laid, factor).compile().as_text()
+    assert "all-gather" not in text

@@ -16,13 +16,16 @@ pytestmark = pytest.mark.usefixtures("compiled")
 
 # Images, height, width, channels in and out, window, strides, pads. Between them: more
 # and fewer pixels and channels than a tile of registers holds, windows smaller than
-# the stride, images that the last window doesn't reach, padding that enlarges.
+# the stride, images that the last window doesn't reach, padding that enlarges; few
+# channels out of many, and of many few; images of more lines than are summed at once.
 CASES = [
     (9, 8, 8, 16, 16, (3, 3), (1, 1), ((1, 1), (1, 1))),
     (2, 7, 5, 3, 18, (3, 2), (2, 1), ((1, 1), (0, 1))),
     (1, 6, 6, 5, 1, (1, 1), (2, 2), ((0, 0), (0, 0))),
     (3, 9, 7, 2, 33, (4, 4), (2, 3), ((1, 2), (0, 3))),
     (2, 3, 4, 1, 7, (2, 2), (1, 1), ((3, 3), (2, 0))),
+    (3, 7, 6, 9, 2, (3, 3), (1, 2), ((1, 1), (0, 1))),
+    (2, 20, 17, 3, 11, (3, 3), (1, 1), ((1, 1), (1, 1))),
 ]
 
 

@@ -103,3 +103,29 @@ def test_other_inputs_are_one_clear_line():
         create("cnn", classes=2).init(KEY, jnp.zeros((2, 8, 8)))
     with pytest.raises(ValueError, match=r"\(5, 5\) does not fit .*\(4, 4\)"):
         create("simple_cnn", classes=2).init(KEY, jnp.zeros((2, 4, 4, 1)))
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6", "leaky_relu"])
+def test_what_comes_after_pooling_might_come_before(name, monkeypatch):
+    """To the bit in value; gradients to rounding, which fusion moves."""
+    model = create("cnn", classes=3, activation=name)
+    x = jax.random.normal(KEY, (4, 9, 8, 1))
+    variables = model.init(KEY, x)
+
+    def loss(params):
+        context = Context(training=True)
+        logits, _ = model.apply(
+            {**variables, "params": params}, x, context, mutable="batch_stats"
+        )
+        return jnp.sum(jnp.square(logits))
+
+    def outcome():
+        return loss(variables["params"]), jax.grad(loss)(variables["params"])
+
+    found = outcome()
+    monkeypatch.setattr("jaxdl.models.cnn._ORDERED", ())
+    expected = outcome()
+    assert found[0] == expected[0]
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), found[1], expected[1]
+    )
