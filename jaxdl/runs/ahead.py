@@ -17,8 +17,10 @@ from jaxdl.runs.machine import Machine
 from jaxdl.train.judge import SINGLE
 from jaxdl.train.task import Plan
 
-# What checkpoints and pictures of any run take a while to import.
+# What checkpoints, events and pictures of any run take a while to import: where PyTorch
+# is installed, tensorboardX imports it.
 _LATER = (
+    "tensorboardX.record_writer",
     "orbax.checkpoint",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
