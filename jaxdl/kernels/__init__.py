@@ -10,6 +10,7 @@ from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
 from jaxdl.kernels.loading import load, supports
 from jaxdl.kernels.lstm import lstm
 from jaxdl.kernels.normalization import moments, scale_and_shift
+from jaxdl.kernels.pooling import max_pool
 
 __all__ = [
     "BuildError",
@@ -22,6 +23,7 @@ __all__ = [
     "load",
     "location",
     "lstm",
+    "max_pool",
     "moments",
     "scale_and_shift",
     "supports",

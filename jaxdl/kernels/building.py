@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 
 _HERE = Path(__file__).parent
-_NAMES = ("attention", "convolution", "lstm", "normalization")
+_NAMES = ("attention", "convolution", "lstm", "normalization", "pooling")
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
 HEADERS = (_HERE / "tiles.h",)
 COMPILERS = ("g++", "clang++", "c++")
