@@ -20,7 +20,7 @@ _AXES = Axes(("m b h w c", "m b p q c"), ("m b h w c",), "mb")
 
 @jax.custom_vjp
 def max_pool(x: Images) -> Maps:
-    """The maximum of each window of 2 x 2; an odd line or column at the end is left out.
+    """The maximum of each window of 2 x 2; an odd last line or column is left out.
 
     float32 or float64. Places that tie share the gradient as in ``formula``.
     """
