@@ -145,8 +145,9 @@ def run(
     def call(_: Sequence[str]) -> None:
         # All that is imported stays, and imports and traces to come make much that
         # does: to look through it for garbage took 1.4 s of a run of 13, now 0.4.
-        gc.freeze()
-        gc.set_threshold(10_000, 10, 10)
+        if not gc.get_freeze_count():  # once a process: what is frozen is kept forever
+            gc.freeze()
+            gc.set_threshold(10_000, 10, 10)
         logging.set_verbosity(logging.WARNING)
         logging.get_absl_handler().addFilter(_on_one_line)
         code = _guarded(name, main, asked[0])

@@ -4,6 +4,7 @@ Every process calls these functions, and in the same order: they wait for each
 other. A process that is alone is answered at once, and starts no device for it.
 """
 
+import atexit
 import gc
 import json
 import os
@@ -141,8 +142,8 @@ def leave(code: int) -> NoReturn:
             # on their way out, for the same reason, would end in JAX's abort.
             time.sleep(LAST_SECONDS)
         os._exit(code)
-    # Else the interpreter looks for garbage in all that is left: for a second.
-    gc.freeze()
+    # Else the interpreter, as it ends, looks for garbage in all that is left: a second.
+    atexit.register(gc.freeze)
     sys.exit(code)
 
 
