@@ -26,18 +26,6 @@ T Sum(Vector<T> x) {
   return total;
 }
 
-template <typename T>
-T Dot(const T* a, const T* b, Index count) {
-  constexpr Index WIDTH = Lanes<T>::WIDTH;
-  Vector<T> sums = {};
-  Index i = 0;
-  for (; i + WIDTH <= count; i += WIDTH)
-    sums += Load(a + i) * Load(b + i);
-  T total = Sum<T>(sums);
-  for (; i < count; ++i) total += a[i] * b[i];
-  return total;
-}
-
 // One sequence and one head of keys, for the queries' heads that share it.
 template <typename T>
 class Head {
@@ -92,7 +80,7 @@ class Head {
       for (Index r = 0; r < rows; ++r) {
         T* row = weights_.data() + r * wide_;
         Exponentials(row, end, spread[first + r]);
-        const T mean = Dot(from + r * line, out + (first + r) * line, features);
+        const T mean = Dot(from + r * line, 1, 0, features, out + (first + r) * line);
         T* by = slopes_.data() + r * wide_;
         for (Index c = 0; c < end; ++c) by[c] = row[c] * (by[c] - mean);
       }

@@ -1,5 +1,6 @@
 // Sums over the places of each example, channel by channel, of batch normalisation:
-// those of its moments, and those of its gradient. Each reads its operands once.
+// those of its moments, and those of its gradient. An example that is read a second time
+// lies in a core's cache.
 
 #include "tiles.h"
 
@@ -10,7 +11,7 @@ struct Sizes {
   Index members, batch, places, channels;
 };
 
-// Adds up what of(place, channel, count) gives for a vector of channels, over places;
+// Adds up what of(place) gives for a vector of channels, over places;
 // four sums at a time, so that none waits for the one before.
 template <typename T, typename Of>
 Vector<T> SumOver(Index places, Of of) {

@@ -14,7 +14,6 @@ import jax
 from jax.sharding import SingleDeviceSharding
 
 from jaxdl.runs.machine import Machine
-from jaxdl.train.judge import SINGLE
 from jaxdl.train.task import Plan
 
 # What checkpoints, events and pictures of any run take a while to import: where PyTorch
@@ -35,7 +34,7 @@ def compile_ahead(machine: Machine) -> None:
     an accelerator, where XLA times kernels as it compiles and must be left alone, nor
     for members or several devices.
     """
-    if not _concerns(machine):
+    if not machine.on_one_cpu:
         return
     with ThreadPoolExecutor(2, thread_name_prefix="jaxdl-compile") as pool:
         coming = [pool.submit(program) for program in _programs(machine)]
@@ -45,11 +44,6 @@ def compile_ahead(machine: Machine) -> None:
             importlib.import_module(name)
         for future in coming:
             future.result()
-
-
-def _concerns(machine: Machine) -> bool:
-    alone = machine.judge is SINGLE and machine.way.name == "none"
-    return alone and machine.devices[0].platform == "cpu"
 
 
 def _programs(machine: Machine) -> list[Callable[[], Any]]:

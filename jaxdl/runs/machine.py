@@ -94,6 +94,12 @@ class Machine:
             "devices": len(self.way.devices),
         }
 
+    @property
+    def on_one_cpu(self) -> bool:
+        """Whether one state is trained on one device, and that is a CPU."""
+        alone = self.judge is SINGLE and self.way.name == "none"
+        return alone and self.devices[0].platform == "cpu"
+
     @cached_property
     def single(self) -> Callable[..., Any]:
         """The step, compiled."""
@@ -119,10 +125,7 @@ class Machine:
         plan, size = self.plan, self.steps_per_call
         between = [n for n in (plan.evaluate_every, plan.save_every) if n]
         rest = plan.steps > size > 1 and plan.steps % size
-        alone = self.judge is SINGLE and self.way.name == "none"
-        if not rest or any(n % size for n in between) or not alone:
-            return None
-        if self.devices[0].platform != "cpu":
+        if not rest or any(n % size for n in between) or not self.on_one_cpu:
             return None
         return jax.jit(parallel.ways.counted(self.task.step), donate_argnums=0)
 
