@@ -23,8 +23,8 @@ class Axes(NamedTuple):
 
     Attributes:
       operands, results: of each the names of its axes, "b q h f"; an equal name is an
-        equal size. The first axis of each is that of members: a kernel treats them
-        apart, however many there are.
+        equal size, "h/2" half that of "h", rounded down. The first axis of each is that
+        of members: a kernel treats them apart, however many there are.
       split: names of those along which a part can be computed without the rest.
     """
 
@@ -75,6 +75,7 @@ def _shapes(axes: Axes, operands: Sequence[Any]) -> list[tuple[int, ...]]:
     of: dict[str, int] = {}
     for names, operand in zip(axes.operands, operands, strict=True):
         of |= dict(zip(names.split(), operand.shape, strict=True))
+    of |= {f"{name}/2": size // 2 for name, size in of.items()}
     return [tuple(of[name] for name in names.split()) for names in axes.results]
 
 
@@ -135,7 +136,7 @@ def _partition(
 
 
 def _lower(*operands: Array, target: str, axes: Axes, attributes: Any) -> Any:
-    rule = f"{', '.join(axes.operands)} -> {', '.join(axes.results)}"
+    rule = f"{', '.join(axes.operands)} -> {', '.join(axes.results)}".replace("/", "_")
     run = custom_partitioning(_run, static_argnums=(0, 1, 2))
     run.def_partition(
         partition=_partition,

@@ -186,27 +186,15 @@ void InputGradient(ffi::ThreadPool pool, const Shape& s, const T* slope,
   });
 }
 
-// [pixels, channels] with zeros after each pixel's channels, up to whole vectors; the
-// map itself if those are whole.
-template <typename T>
-const T* Widened(const T* map, Index pixels, Index channels, Index wide,
-                 std::vector<T>& room) {
-  if (wide == channels) return map;
-  room.assign(pixels * wide, T(0));
-  for (Index i = 0; i < pixels; ++i)
-    std::copy_n(map + i * channels, channels, room.data() + i * wide);
-  return room.data();
-}
-
 // Adds what one image gives to the kernel's gradient, a few lines at a time: few enough
-// to stay in the nearest cache, and so many that sums are seldom fetched. A pixel's
-// slopes are `wide` apart. Of a narrow kernel `sums` are [line, output, place].
+// to stay in the nearest cache, and so many that sums are seldom fetched. Of a narrow
+// kernel `sums` are [line, output, place].
 template <typename T>
 void KernelGradientOf(const Shape& s, const T* image, Index line, const T* slope,
-                      Index wide, T* sums) {
+                      T* sums) {
   constexpr Index CACHE = 24 * 1024 / sizeof(T), PIXELS = 64;
   const Index run = s.window_width * s.inputs;
-  const Index slope_line = s.out_width * wide;
+  const Index slope_line = s.out_width * s.outputs;
   const Index x_line = s.stride_y * line, x_step = s.stride_x * s.inputs;
   const Index near = (CACHE - (s.window_height - s.stride_y) * line) /
                      std::max<Index>(x_line + slope_line, 1);
@@ -218,10 +206,10 @@ void KernelGradientOf(const Shape& s, const T* image, Index line, const T* slope
       const T* by = slope + y * slope_line;
       T* to = sums + k * run * s.outputs;
       if (IsNarrow<T>(run, s.outputs))
-        AddProducts(by, slope_line, wide, s.outputs, x, x_line, x_step, run, run,
+        AddProducts(by, slope_line, s.outputs, s.outputs, x, x_line, x_step, run,
                     height, s.out_width, to, run);
       else
-        AddProducts(x, x_line, x_step, run, by, slope_line, wide, s.outputs, wide,
+        AddProducts(x, x_line, x_step, run, by, slope_line, s.outputs, s.outputs,
                     height, s.out_width, to, s.outputs);
     }
   }
@@ -237,27 +225,24 @@ void KernelGradient(ffi::ThreadPool pool, const Shape& s, const T* x, const T* s
   const Index right = std::max<Index>(
       0, (s.out_width - 1) * s.stride_x + s.window_width - s.left - s.width);
   const Index line = (s.left + s.width + right) * s.inputs;
-  const Index lanes = Lanes<T>::WIDTH, run = s.window_width * s.inputs;
+  const Index run = s.window_width * s.inputs;
   const bool narrow = IsNarrow<T>(run, s.outputs);
-  const Index wide =
-      narrow ? s.outputs : (s.outputs + lanes - 1) / lanes * lanes;
   // Images are summed in a few parts, each in a room of its own; by shape alone.
   constexpr Index ROOM = 16 << 20;
   const Index wanted = ROOM / std::max<Index>(1, weights * sizeof(T));
   const Index parts = std::min(s.batch, std::clamp<Index>(wanted, 2, 8));
   std::vector<T> sums(s.members * parts * weights, T(0));
   ForEach(pool, s.members * parts, [&](Index part) {
-    static thread_local std::vector<T> room, slopes;
+    static thread_local std::vector<T> room;
     const Index member = part / parts, own = part % parts;
     for (Index n = s.batch * own / parts; n < s.batch * (own + 1) / parts; ++n) {
       const Index i = member * s.batch + n;
       const T* image =
           Padded(x + i * s.height * s.width * s.inputs, s.height, s.width, s.inputs,
                  s.top, bottom, s.left, right, room);
-      const Index pixels = s.out_height * s.out_width;
-      const T* own_slope =
-          Widened(slope + i * pixels * s.outputs, pixels, s.outputs, wide, slopes);
-      KernelGradientOf(s, image, line, own_slope, wide, sums.data() + part * weights);
+      KernelGradientOf(s, image, line,
+                       slope + i * s.out_height * s.out_width * s.outputs,
+                       sums.data() + part * weights);
     }
   });
   for (Index m = 0; m < s.members; ++m)

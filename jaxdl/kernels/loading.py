@@ -14,7 +14,8 @@ TARGETS = (
     *("jaxdl_forward", "jaxdl_input_gradient", "jaxdl_kernel_gradient"),
     *("jaxdl_attention", "jaxdl_attention_gradient"),
     *("jaxdl_lstm", "jaxdl_lstm_gradient"),
-    *("jaxdl_moments", "jaxdl_slopes", "jaxdl_pool_gradient"),
+    *("jaxdl_moments", "jaxdl_slopes"),
+    *("jaxdl_pool", "jaxdl_pool_gradient"),
 )
 # Set to "off" to leave built kernels out.
 SWITCH = "JAXDL_KERNELS"

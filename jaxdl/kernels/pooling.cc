@@ -1,5 +1,6 @@
-// The gradient of maximum pooling over windows of 2 x 2 that do not overlap, channels
-// last. XLA would write the slopes of each place of the windows among zeros, and add.
+// Maximum pooling over windows of 2 x 2 that do not overlap, channels last, and its
+// gradient. XLA would compute what is pooled for each of the two again, and write the
+// slopes of each place of the windows among zeros, and add.
 
 #include "tiles.h"
 
@@ -32,30 +33,66 @@ void Share(const T* x, Index line, Index step, Vector<T> slope, Index count, T* 
   Store(to, slope, count);
 }
 
-template <typename T>
-void Gradient(ffi::ThreadPool pool, const Sizes& s, const T* x, const T* slope, T* to) {
-  const Index step = s.channels, line = s.width * step, each = s.height * line;
-  const bool odd = s.height != 2 * s.out_height || s.width != 2 * s.out_width;
+// Calls visit(from, to) for each window and each vector of channels:
+// where its first place lies in the image, and where what is pooled. The last vector may
+// begin among the channels of the one before, and find the same.
+template <typename T, typename Visit>
+void ForWindows(ffi::ThreadPool pool, const Sizes& s, Visit visit) {
+  const Index step = s.channels, line = s.width * step;
+  const Index last = std::max<Index>(step - Lanes<T>::WIDTH, 0);
   ForEach(pool, s.images, [&](Index i) {
-    if (odd) std::fill_n(to + i * each, each, T(0));
-    const T* from = slope + i * s.out_height * s.out_width * step;
+    Index to = i * s.out_height * s.out_width * step;
     for (Index p = 0; p < s.out_height; ++p)
-      for (Index q = 0; q < s.out_width; ++q, from += step)
+      for (Index q = 0; q < s.out_width; ++q, to += step) {
+        const Index from = i * s.height * line + 2 * p * line + 2 * q * step;
         for (Index next = 0; next < step; next += Lanes<T>::WIDTH) {
-          // The last vector may begin among the channels of the one before, and find
-          // the same.
-          const Index c =
-              std::max<Index>(std::min(next, step - Lanes<T>::WIDTH), 0);
-          const Index at = i * each + 2 * p * line + 2 * q * step + c;
-          Share(x + at, line, step, Load(from + c, step - c), step - c, to + at);
+          const Index c = std::min(next, last);
+          visit(from + c, to + c);
         }
+      }
   });
 }
 
-ffi::Error Call(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer slope,
-                ffi::Result<ffi::AnyBuffer> to) {
-  const auto in = x.dimensions(), out = slope.dimensions();
-  const Sizes s = {in[0] * in[1], in[2], in[3], in[4], out[2], out[3]};
+template <typename T>
+void Forward(ffi::ThreadPool pool, const Sizes& s, const T* x, T* y) {
+  const Index step = s.channels, line = s.width * step;
+  ForWindows<T>(pool, s, [&](Index from, Index to) {
+    Vector<T> most = Load(x + from, step);
+    for (const Index at : {step, line, line + step}) {
+      const Vector<T> next = Load(x + from + at, step);
+      // What is not a number stays: it is not at most anything.
+      most = next <= most ? most : most != most ? most : next;
+    }
+    Store(y + to, most, step);
+  });
+}
+
+template <typename T>
+void Gradient(ffi::ThreadPool pool, const Sizes& s, const T* x, const T* slope, T* to) {
+  const Index step = s.channels, line = s.width * step, all = s.height * line;
+  if (s.height != 2 * s.out_height || s.width != 2 * s.out_width)
+    std::fill_n(to, s.images * all, T(0));
+  ForWindows<T>(pool, s, [&](Index from, Index at) {
+    Share(x + from, line, step, Load(slope + at, step), step, to + from);
+  });
+}
+
+Sizes SizesOf(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions y) {
+  return {x[0] * x[1], x[2], x[3], x[4], y[2], y[3]};
+}
+
+ffi::Error ForwardCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
+                       ffi::Result<ffi::AnyBuffer> y) {
+  const Sizes s = SizesOf(x.dimensions(), y->dimensions());
+  return ByType(x, [&](auto zero) {
+    using T = decltype(zero);
+    Forward<T>(pool, s, x.typed_data<T>(), y->typed_data<T>());
+  });
+}
+
+ffi::Error GradientCall(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer slope,
+                        ffi::Result<ffi::AnyBuffer> to) {
+  const Sizes s = SizesOf(x.dimensions(), slope.dimensions());
   return ByType(x, [&](auto zero) {
     using T = decltype(zero);
     Gradient<T>(pool, s, x.typed_data<T>(), slope.typed_data<T>(), to->typed_data<T>());
@@ -65,5 +102,7 @@ ffi::Error Call(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer slope,
 }  // namespace
 }  // namespace jaxdl
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_pool_gradient, jaxdl::Call,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_pool, jaxdl::ForwardCall,
+                              (jaxdl::Signature<1, 1>()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_pool_gradient, jaxdl::GradientCall,
                               (jaxdl::Signature<2, 1>()));

@@ -17,6 +17,10 @@
 #include <mutex>
 #include <vector>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #include "xla/ffi/api/ffi.h"
 
 namespace jaxdl {
@@ -83,13 +87,58 @@ template <typename T>
 using Vector = typename Lanes<T>::Vector;
 
 // Numbers of a row, `count` of them or whole vectors: what is missing is zero, and is
-// not written.
+// neither read nor written.
+#if defined(__AVX512F__)
+inline Vector<float> LoadPart(const float* place, Index count) {
+  return (Vector<float>)_mm512_maskz_loadu_ps((1u << count) - 1, place);
+}
+inline Vector<double> LoadPart(const double* place, Index count) {
+  return (Vector<double>)_mm512_maskz_loadu_pd((1u << count) - 1, place);
+}
+inline void StorePart(float* place, Vector<float> x, Index count) {
+  _mm512_mask_storeu_ps(place, (1u << count) - 1, (__m512)x);
+}
+inline void StorePart(double* place, Vector<double> x, Index count) {
+  _mm512_mask_storeu_pd(place, (1u << count) - 1, (__m512d)x);
+}
+#elif defined(__AVX__)
+inline __m256i Mask(float, Index count) {
+  typedef int32_t Places __attribute__((vector_size(32)));
+  return (__m256i)(Places{0, 1, 2, 3, 4, 5, 6, 7} < int32_t(count));
+}
+inline __m256i Mask(double, Index count) {
+  typedef int64_t Places __attribute__((vector_size(32)));
+  return (__m256i)(Places{0, 1, 2, 3} < int64_t(count));
+}
+inline Vector<float> LoadPart(const float* place, Index count) {
+  return (Vector<float>)_mm256_maskload_ps(place, Mask(0.0f, count));
+}
+inline Vector<double> LoadPart(const double* place, Index count) {
+  return (Vector<double>)_mm256_maskload_pd(place, Mask(0.0, count));
+}
+inline void StorePart(float* place, Vector<float> x, Index count) {
+  _mm256_maskstore_ps(place, Mask(0.0f, count), (__m256)x);
+}
+inline void StorePart(double* place, Vector<double> x, Index count) {
+  _mm256_maskstore_pd(place, Mask(0.0, count), (__m256d)x);
+}
+#else
 template <typename T>
-Vector<T> Load(const T* place, Index count = Lanes<T>::WIDTH) {
+Vector<T> LoadPart(const T* place, Index count) {
   Vector<T> x = {};
-  if (count >= Lanes<T>::WIDTH) return *reinterpret_cast<const Vector<T>*>(place);
   for (Index i = 0; i < count; ++i) x[i] = place[i];
   return x;
+}
+template <typename T>
+void StorePart(T* place, const Vector<T>& x, Index count) {
+  for (Index i = 0; i < count; ++i) place[i] = x[i];
+}
+#endif
+
+template <typename T>
+Vector<T> Load(const T* place, Index count = Lanes<T>::WIDTH) {
+  if (count >= Lanes<T>::WIDTH) return *reinterpret_cast<const Vector<T>*>(place);
+  return LoadPart(place, count);
 }
 
 template <typename T>
@@ -97,7 +146,7 @@ void Store(T* place, const Vector<T>& x, Index count = Lanes<T>::WIDTH) {
   if (count >= Lanes<T>::WIDTH)
     *reinterpret_cast<Vector<T>*>(place) = x;
   else
-    for (Index i = 0; i < count; ++i) place[i] = x[i];
+    StorePart(place, x, count);
 }
 
 // rows[r] . weights, for `count` rows at once: each row is `lines` runs of `run`
@@ -216,29 +265,21 @@ void Times(const T* a, Index line, Index rows, Index depth, const Panels<T>& b,
 }
 
 // Adds to R rows of weights what `height` lines of `width` pixels give them: pixel
-// values x[r] times the slopes of `columns` channels, of which `there` lie in memory
-// (the more the better, up to whole vectors).
+// values x[r] times the slopes of `columns` channels.
 template <typename T, int R, int V>
 void Outer(const T* x, Index x_line, Index x_step, const T* slope, Index slope_line,
            Index slope_step, Index height, Index width, T* sums, Index stride,
-           Index columns, Index there) {
+           Index columns) {
   using Vector = typename Lanes<T>::Vector;
   Vector total[R][V] = {};
-  const Index whole = V * Lanes<T>::WIDTH;
   for (Index y = 0; y < height; ++y) {
     const T* from = x + y * x_line;
     const T* by = slope + y * slope_line;
     for (Index i = 0; i < width; ++i, from += x_step, by += slope_step) {
       Vector g[V];
-      if (there >= whole) {
 #pragma GCC unroll 4
-        for (int v = 0; v < V; ++v)
-          g[v] = *reinterpret_cast<const Vector*>(by + v * Lanes<T>::WIDTH);
-      } else {
-        T padded[V * Lanes<T>::WIDTH] = {};
-        for (Index c = 0; c < columns; ++c) padded[c] = by[c];
-        std::memcpy(g, padded, sizeof(g));
-      }
+      for (int v = 0; v < V; ++v)
+        g[v] = Load(by + v * Lanes<T>::WIDTH, columns - v * Lanes<T>::WIDTH);
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const T value = from[r];
@@ -268,11 +309,11 @@ void OuterRows(Index count, Rest... rest) {
 }
 
 // sums [inputs, outputs] += what the pixels of `height` lines of `width` give: values x
-// [inputs] times slopes [outputs], of which `there` lie in memory.
+// [inputs] times slopes [outputs].
 template <typename T>
 void AddProducts(const T* x, Index x_line, Index x_step, Index inputs, const T* slope,
-                 Index slope_line, Index slope_step, Index outputs, Index there,
-                 Index height, Index width, T* sums, Index stride) {
+                 Index slope_line, Index slope_step, Index outputs, Index height,
+                 Index width, T* sums, Index stride) {
   for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
     const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
     for (Index j = 0; j < inputs; j += ROWS) {
@@ -280,7 +321,7 @@ void AddProducts(const T* x, Index x_line, Index x_step, Index inputs, const T* 
       auto add = [&](auto vectors) {
         OuterRows<T, decltype(vectors)::value>(
             count, x + j, x_line, x_step, slope + first, slope_line, slope_step, height,
-            width, sums + j * stride + first, stride, columns, there - first);
+            width, sums + j * stride + first, stride, columns);
       };
       if (VectorsFor<T>(columns) == 1)
         add(std::integral_constant<int, 1>{});
@@ -295,7 +336,7 @@ template <typename T>
 void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
                    Index slope_line, Index outputs, Index rows, T* sums, Index stride) {
   AddProducts(x, Index(0), x_line, inputs, slope, Index(0), slope_line, outputs,
-              outputs, Index(1), rows, sums, stride);
+              Index(1), rows, sums, stride);
 }
 
 // row . weights: `lines` runs of `run` values, those of the row `line` apart.

@@ -12,6 +12,7 @@ from jaxdl import kernels
 from jaxdl.kernels.attention import formula as attention
 from jaxdl.kernels.lstm import formula as lstm
 from jaxdl.kernels.normalization import formula as normalized
+from jaxdl.kernels.pooling import formula as pooled
 from tests.kernels.agreement import close
 
 DEVICES = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
@@ -100,3 +101,18 @@ def test_batch_norm_stays_where_it_lies():
     assert slope.sharding.is_equivalent_to(laid.sharding, 3)
     text = ours.lower(laid, factor).compile().as_text()
     assert "all-gather" not in text
+
+
+def test_pooling_stays_where_it_lies():
+    x, factor = draw((16, 6, 7, 5), (5,))
+    laid = over(DEVICES, x, "devices")
+
+    def run(room, x, factor):
+        return room(x * factor)
+
+    ours = outcome(partial(run, kernels.max_pool))
+    close(ours(laid, factor), outcome(partial(run, pooled))(x, factor), 1e-5)
+    (_, y), (slope, _) = ours(laid, factor)
+    assert y.sharding.is_equivalent_to(laid.sharding, 4)
+    assert slope.sharding.is_equivalent_to(laid.sharding, 4)
+    assert "all-gather" not in ours.lower(laid, factor).compile().as_text()

@@ -1,4 +1,4 @@
-"""The compiled gradient of maximum pooling equals JAX's, ties included."""
+"""Compiled maximum pooling and its gradient equal JAX's, ties included."""
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,13 @@ def test_equals_the_formula_to_the_bit(case, dtype):
         np.testing.assert_array_equal(slope, expected)
 
 
+def test_what_is_not_a_number_stays():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    for place in range(4):
+        found = kernels.max_pool(x.at[0, place // 2, place % 2].set(jnp.nan))
+        assert np.isnan(found).sum() == 1 and np.isnan(found[0, 0, 0, 0])
+
+
 def test_derivatives_of_second_order():
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(0), (1, 4, 5, 2), "float64")
@@ -55,7 +62,7 @@ def test_members_are_one_call():
     ours, theirs = (jax.vmap(outcome(run)) for run in (kernels.max_pool, formula))
     close(ours(x), theirs(x), 1e-6)
     text = str(jax.make_jaxpr(jax.vmap(outcome(kernels.max_pool)))(x))
-    assert text.count("jaxdl_kernel") == 1
+    assert text.count("jaxdl_kernel") == 2  # forward and gradient
 
 
 def test_the_layer_takes_it_where_windows_are_2_by_2():
