@@ -57,15 +57,16 @@ struct Product {
   }
 
   // Output (y, x) of [height, width] sees from[y * step_y + x * step_x] on, and is
-  // written to to[y * to_y + x * to_x].
+  // written to to[y * to_y + x * to_x]. Bias is added to it, if there is any.
   void Run(const T* from, Index line, Index step_y, Index step_x, T* to, Index to_y,
-           Index to_x, Index height, Index width) const {
+           Index to_x, Index height, Index width, const T* bias = nullptr) const {
     const T* at = weights.data.data();
     for (Index y = 0; narrow && y < height; ++y)
       for (Index x = 0; x < width; ++x)
         for (Index o = 0; o < outputs; ++o)
-          to[y * to_y + x * to_x + o] = Dot(from + y * step_y + x * step_x, lines, line,
-                                            run, at + o * lines * run);
+          to[y * to_y + x * to_x + o] =
+              (bias ? bias[o] : 0) + Dot(from + y * step_y + x * step_x, lines, line,
+                                         run, at + o * lines * run);
     if (narrow) return;
     for (Index first = 0; first < outputs; first += Lanes<T>::COLUMNS) {
       const Index columns = std::min(outputs - first, Lanes<T>::COLUMNS);
@@ -81,10 +82,11 @@ struct Product {
           out[r] = to + y * to_y + x * to_x + first;
           if (++x == width) x = 0, ++y;
         }
+        const T* start = bias ? bias + first : nullptr;
         if (vectors == 1)
-          Rows<T, 1>(count, rows, lines, line, run, at, out, columns);
+          Rows<T, 1>(count, rows, lines, line, run, at, out, columns, start);
         else
-          Rows<T, VECTORS>(count, rows, lines, line, run, at, out, columns);
+          Rows<T, VECTORS>(count, rows, lines, line, run, at, out, columns, start);
       }
       at += lines * run * vectors * Lanes<T>::WIDTH;
     }
@@ -92,7 +94,8 @@ struct Product {
 };
 
 template <typename T>
-void Forward(ffi::ThreadPool pool, const Shape& s, const T* x, const T* kernel, T* y) {
+void Forward(ffi::ThreadPool pool, const Shape& s, const T* x, const T* kernel,
+             const T* bias, T* y) {
   const Index run = s.window_width * s.inputs;
   const Index weights = s.window_height * run * s.outputs;
   const Index bottom =
@@ -115,7 +118,8 @@ void Forward(ffi::ThreadPool pool, const Shape& s, const T* x, const T* kernel, 
     products[i / s.batch].Run(image, line, s.stride_y * line, s.stride_x * s.inputs,
                               y + i * s.out_height * s.out_width * s.outputs,
                               s.out_width * s.outputs, s.outputs, s.out_height,
-                              s.out_width);
+                              s.out_width,
+                              bias ? bias + i / s.batch * s.outputs : nullptr);
   });
 }
 
@@ -268,7 +272,21 @@ ffi::Error ForwardCall(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer ke
       ShapeOf(x.dimensions(), kernel.dimensions(), y->dimensions(), window);
   return ByType(x, [&](auto zero) {
     using T = decltype(zero);
-    Forward<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), y->typed_data<T>());
+    Forward<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), nullptr,
+               y->typed_data<T>());
+  });
+}
+
+ffi::Error ForwardWithBiasCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
+                               ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
+                               ffi::Result<ffi::AnyBuffer> y,
+                               ffi::Span<const int64_t> window) {
+  const Shape s =
+      ShapeOf(x.dimensions(), kernel.dimensions(), y->dimensions(), window);
+  return ByType(x, [&](auto zero) {
+    using T = decltype(zero);
+    Forward<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(),
+               bias.typed_data<T>(), y->typed_data<T>());
   });
 }
 
@@ -296,14 +314,17 @@ ffi::Error KernelGradientCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
   });
 }
 
+template <int ARGUMENTS = 2>
 auto Windowed() {
-  return Signature<2, 1>().Attr<ffi::Span<const int64_t>>("window");
+  return Signature<ARGUMENTS, 1>().template Attr<ffi::Span<const int64_t>>("window");
 }
 
 }  // namespace
 }  // namespace jaxdl
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_forward, jaxdl::ForwardCall, jaxdl::Windowed());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_forward_with_bias, jaxdl::ForwardWithBiasCall,
+                              jaxdl::Windowed<3>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_input_gradient, jaxdl::InputGradientCall,
                               jaxdl::Windowed());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_kernel_gradient, jaxdl::KernelGradientCall,

@@ -2,12 +2,13 @@
 
 One primitive, of three kinds: the value, its gradient by the input and its gradient
 by the kernel. Each is linear in both operands, and each one's derivatives are the two
-others: forward and reverse mode of any order follow. Under ``vmap`` all members are
-one call; a batch that is sharded over devices stays so. Inside ``shard_map`` it needs
-``check_vma=False``, as inside ``pmap``.
+others: forward and reverse mode of any order follow. A second primitive is the value
+with a bias. Under ``vmap`` all members are one call; a batch that is sharded over
+devices stays so. Inside ``shard_map`` it needs ``check_vma=False``, as inside
+``pmap``.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +24,7 @@ from jaxtyping import Array, Float
 from jaxdl.kernels.calls import layout
 
 FORWARD, BY_INPUT, BY_KERNEL = "forward", "input_gradient", "kernel_gradient"
+WITH_BIAS = "forward_with_bias"
 
 Images = Float[Array, "batch height width inputs"]
 Kernel = Float[Array, "window_height window_width inputs outputs"]
@@ -39,13 +41,26 @@ class Window(NamedTuple):
 
 
 def convolve(
-    x: Images, kernel: Kernel, window: Window, out_size: tuple[int, int]
+    x: Images,
+    kernel: Kernel,
+    window: Window,
+    out_size: tuple[int, int],
+    bias: Float[Array, " outputs"] | None = None,
 ) -> Maps:
-    """A convolution (cross-correlation) whose output has ``out_size``.
+    """A convolution (cross-correlation) whose output has ``out_size``, and its bias.
 
     What the last windows see beyond the image is zero. float32 or float64, both alike.
     """
     shape = (1, x.shape[0], *out_size, kernel.shape[-1])
+    if bias is not None:
+        return biased.bind(
+            x[None],
+            kernel[None],
+            bias[None],
+            kind=WITH_BIAS,
+            window=window,
+            shape=shape,
+        )[0]
     return _bind(FORWARD, x[None], kernel[None], window, shape)[0]
 
 
@@ -58,6 +73,7 @@ def convolve_transposed(
 
 
 primitive = Primitive("jaxdl_convolution")
+biased = Primitive("jaxdl_convolution_with_bias")
 
 
 def _bind(
@@ -66,22 +82,21 @@ def _bind(
     return primitive.bind(a, b, kind=kind, window=window, shape=shape)
 
 
-@primitive.def_abstract_eval
-def _shape(a: Any, b: Any, *, kind: str, window: Window, shape: tuple[int, ...]) -> Any:
-    if a.dtype != b.dtype:
-        raise TypeError(f"operands of one type are needed, not {a.dtype} and {b.dtype}")
-    return a.update(shape=shape)
+def _shape(*operands: Any, kind: str, window: Window, shape: tuple[int, ...]) -> Any:
+    types = {operand.dtype for operand in operands}
+    if len(types) > 1:
+        raise TypeError(f"operands of one type are needed, not {types}")
+    return operands[0].update(shape=shape)
 
 
-@primitive.def_impl
-@partial(jax.jit, static_argnames=("kind", "window", "shape"))
-def _run(a: Array, b: Array, **how: Any) -> Array:
-    return primitive.bind(a, b, **how)
-
-
-# Derivatives. Of a kind, what its two operands and its result are: images ("x"),
-# kernel ("w") or maps ("y"); the operands of a kind are always named in this order.
-_OPERANDS = {FORWARD: ("x", "w"), BY_INPUT: ("y", "w"), BY_KERNEL: ("x", "y")}
+# Derivatives. Of a kind, what its operands and its result are: images ("x"), kernel
+# ("w"), maps ("y") or bias ("b"); its operands are always named in this order.
+_OPERANDS = {
+    FORWARD: ("x", "w"),
+    WITH_BIAS: ("x", "w", "b"),
+    BY_INPUT: ("y", "w"),
+    BY_KERNEL: ("x", "y"),
+}
 _MAKING = {"y": FORWARD, "x": BY_INPUT, "w": BY_KERNEL}
 _RESULT = {kind: name for name, kind in _MAKING.items()}
 
@@ -101,9 +116,31 @@ def _transpose(
 ad.defbilinear(primitive, partial(_transpose, 0), partial(_transpose, 1))
 
 
+def _jvp(primals: Any, tangents: Any, *, window: Window, shape: Any, **_: Any) -> Any:
+    """With a bias: of each operand that moves what it adds."""
+    x, kernel, bias = primals
+    y = biased.bind(x, kernel, bias, kind=WITH_BIAS, window=window, shape=shape)
+
+    def along(bias: Array) -> Array:
+        return jnp.broadcast_to(bias[:, None, None, None], shape)
+
+    adds = (
+        lambda moved: _bind(FORWARD, moved, kernel, window, shape),
+        lambda moved: _bind(FORWARD, x, moved, window, shape),
+        along,
+    )
+    pairs = zip(adds, tangents, strict=True)
+    parts = [add(moved) for add, moved in pairs if type(moved) is not ad.Zero]
+    return y, reduce(jnp.add, parts)  # of nothing that moves JAX does not ask
+
+
+ad.primitive_jvps[biased] = _jvp
+
+
 def _batch(
-    operands: tuple[Array, Array],
-    axes: tuple[Any, Any],
+    one: Primitive,
+    operands: tuple[Array, ...],
+    axes: tuple[Any, ...],
     *,
     kind: str,
     window: Window,
@@ -123,28 +160,27 @@ def _batch(
             stacked = jnp.moveaxis(operand, axis, 0)
         return stacked.reshape(-1, *stacked.shape[2:])
 
-    first, second = (members(*each) for each in zip(operands, axes, strict=True))
-    whole = _bind(kind, first, second, window, (size * shape[0], *shape[1:]))
+    wide = [members(*each) for each in zip(operands, axes, strict=True)]
+    whole = one.bind(
+        *wide, kind=kind, window=window, shape=(size * shape[0], *shape[1:])
+    )
     return whole.reshape(size, *shape), 0
-
-
-batching.primitive_batchers[primitive] = _batch
 
 
 # Where batch axes (and members) lie over devices, each does its part.
 
 
-def _call(kind: str, window: Window, shape: tuple[int, ...], a: Array, b: Array) -> Any:
-    result = jax.ShapeDtypeStruct(shape, a.dtype)
+def _call(kind: str, window: Window, shape: tuple[int, ...], *operands: Array) -> Any:
+    result = jax.ShapeDtypeStruct(shape, operands[0].dtype)
     call = jax.ffi.ffi_call(f"jaxdl_{kind}", result)
-    return call(a, b, window=np.array(window, np.int64))
+    return call(*operands, window=np.array(window, np.int64))
 
 
 def _parts(kind: str, operand: Any, mesh: Any) -> tuple[Any, Any, PartitionSpec]:
-    """Axes that share the batch; the layout of both operands, and of the result."""
+    """Axes that share the batch; the layout of the operands, and of the result."""
     members, batch = layout(operand, mesh)[:2]
     examples, weights = PartitionSpec(members, batch), PartitionSpec(members)
-    lies = [weights if name == "w" else examples for name in _OPERANDS[kind]]
+    lies = [weights if name in "wb" else examples for name in _OPERANDS[kind]]
     return batch, lies, weights if kind == BY_KERNEL else examples
 
 
@@ -160,8 +196,8 @@ def _partition(
     on = partial(NamedSharding, mesh)
     share = on(out).shard_shape(shape)
 
-    def part(a: Array, b: Array) -> Array:
-        y = _call(kind, window, share, a, b)
+    def part(*operands: Array) -> Array:
+        y = _call(kind, window, share, *operands)
         reduced = kind == BY_KERNEL and batch is not None
         return jax.lax.psum(y, batch) if reduced else y
 
@@ -181,12 +217,13 @@ def _infer(
 
 _RULES = {
     FORWARD: "m n h w i, m u v i o -> m n p q o",
+    WITH_BIAS: "m n h w i, m u v i o, m o -> m n p q o",
     BY_INPUT: "m n p q o, m u v i o -> m n h w i",
     BY_KERNEL: "m n h w i, m n p q o -> m u v i o",
 }
 
 
-def _lower(a: Array, b: Array, *, kind: str, window: Window, shape: Any) -> Array:
+def _lower(*operands: Array, kind: str, window: Window, shape: Any) -> Array:
     call = custom_partitioning(_call, static_argnums=(0, 1, 2))
     call.def_partition(
         partition=_partition,
@@ -195,10 +232,14 @@ def _lower(a: Array, b: Array, *, kind: str, window: Window, shape: Any) -> Arra
         sharding_rule=_RULES[kind],
         reduction_factors=("n",) if kind == BY_KERNEL else (),
     )
-    return call(kind, window, shape, a, b)
+    return call(kind, window, shape, *operands)
 
 
-dispatch.prim_requires_devices_during_lowering.add(primitive)
-mlir.register_lowering(
-    primitive, mlir.lower_fun(_lower, multiple_results=False), platform="cpu"
-)
+for one in (primitive, biased):
+    one.def_impl(jax.jit(one.bind, static_argnames=("kind", "window", "shape")))
+    one.def_abstract_eval(_shape)
+    batching.primitive_batchers[one] = partial(_batch, one)
+    dispatch.prim_requires_devices_during_lowering.add(one)
+    mlir.register_lowering(
+        one, mlir.lower_fun(_lower, multiple_results=False), platform="cpu"
+    )

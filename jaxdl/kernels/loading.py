@@ -11,7 +11,8 @@ from absl import logging
 from jaxdl.kernels.building import built
 
 TARGETS = (
-    *("jaxdl_forward", "jaxdl_input_gradient", "jaxdl_kernel_gradient"),
+    *("jaxdl_forward", "jaxdl_forward_with_bias"),
+    *("jaxdl_input_gradient", "jaxdl_kernel_gradient"),
     *("jaxdl_attention", "jaxdl_attention_gradient"),
     *("jaxdl_lstm", "jaxdl_lstm_gradient"),
     *("jaxdl_moments", "jaxdl_slopes"),

@@ -150,12 +150,20 @@ void Store(T* place, const Vector<T>& x, Index count = Lanes<T>::WIDTH) {
 }
 
 // rows[r] . weights, for `count` rows at once: each row is `lines` runs of `run`
-// values, `line` apart. Writes `columns` values a row.
+// values, `line` apart. Writes `columns` values a row, to which those of `start` are
+// added, if there are any.
 template <typename T, int R, int V>
 void Tile(const T* const* rows, Index lines, Index line, Index run, const T* weights,
-          T* const* out, Index columns) {
+          T* const* out, Index columns, const T* start) {
   using Vector = typename Lanes<T>::Vector;
-  Vector sums[R][V] = {};
+  Vector sums[R][V];
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) {
+    Vector own = {};
+    if (start) own = Load(start + v * Lanes<T>::WIDTH, columns - v * Lanes<T>::WIDTH);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) sums[r][v] = own;
+  }
   for (Index k = 0; k < lines; ++k) {
     const T* at[R];
     for (int r = 0; r < R; ++r) at[r] = rows[r] + k * line;
@@ -191,12 +199,12 @@ void Tile(const T* const* rows, Index lines, Index line, Index run, const T* wei
 // A tile of any number of rows up to R.
 template <typename T, int V, int R = ROWS>
 void Rows(Index count, const T* const* rows, Index lines, Index line, Index run,
-          const T* weights, T* const* out, Index columns) {
+          const T* weights, T* const* out, Index columns, const T* start = nullptr) {
   if constexpr (R > 0) {
     if (count == R)
-      Tile<T, R, V>(rows, lines, line, run, weights, out, columns);
+      Tile<T, R, V>(rows, lines, line, run, weights, out, columns, start);
     else
-      Rows<T, V, R - 1>(count, rows, lines, line, run, weights, out, columns);
+      Rows<T, V, R - 1>(count, rows, lines, line, run, weights, out, columns, start);
   }
 }
 

@@ -90,11 +90,13 @@ def _shifted(x: Images, kernel: Kernel, geometry: Geometry) -> Maps:
     return reduce(jnp.add, products)
 
 
-def _compiled(x: Images, kernel: Kernel, geometry: Geometry) -> Maps:
+def _compiled(
+    x: Images, kernel: Kernel, geometry: Geometry, bias: Array | None = None
+) -> Maps:
     """One call of ``jaxdl.kernels``, which knows its own derivatives."""
     if x.ndim == 3:  # one axis: an image of one line
         flat = Geometry((1, *geometry.strides), ((0, 0), *geometry.pads), (1, 1), 1)
-        return _compiled(x[:, None], kernel[None], flat)[:, 0]
+        return _compiled(x[:, None], kernel[None], flat, bias)[:, 0]
     (top, _), (left, _) = geometry.pads
     height, width = (
         (x.shape[1 + axis] + sum(geometry.pads[axis]) - kernel.shape[axis])
@@ -104,7 +106,7 @@ def _compiled(x: Images, kernel: Kernel, geometry: Geometry) -> Maps:
     )
     stride_y, stride_x = geometry.strides
     window = kernels.Window(stride_y, stride_x, top, left)
-    return kernels.convolve(x, kernel, window, (height, width))
+    return kernels.convolve(x, kernel, window, (height, width), bias)
 
 
 def compilable(x: Images, geometry: Geometry) -> bool:
@@ -238,7 +240,10 @@ class Conv(nn.Module):
             bias = self.param("bias", self.bias_init, bias_shape, self.param_dtype)
         x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
         geometry = Geometry(strides, pads, dilation, groups)
-        y = convolve(x, kernel, geometry, self._choice(x, geometry))
+        choice = self._choice(x, geometry)
+        if choice == COMPILED:
+            return _compiled(x, kernel, geometry, bias)
+        y = convolve(x, kernel, geometry, choice)
         return y if bias is None else y + bias
 
     def _choice(self, x: Images, geometry: Geometry) -> Choice:

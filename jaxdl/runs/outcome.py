@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+from threadpoolctl import threadpool_limits
+
 from jaxdl import train
 from jaxdl.metrics import DIRECTIONS
 from jaxdl.models import count_parameters
@@ -125,7 +127,7 @@ def finish(
     best_step = fitted.best_step
     with ThreadPoolExecutor(1, thread_name_prefix="jaxdl-baselines") as other:
         # They compute in NumPy, and leave the interpreter to what is drawn.
-        coming = other.submit(machine.task.baselines)
+        coming = other.submit(_on_one_thread, machine.task.baselines)
         values, pictures = test(machine, fitted.best)
         recorder.test(best_step if best_step >= 0 else fitted.step, values)
         history = writers.read(folder.metrics)
@@ -142,6 +144,13 @@ def finish(
     screen.result_table(values, baselines, machine.task.headline, folder.report)
     screen.notes(str(pictures.get(report.NOTES, "")))
     screen.line(spent)
+
+
+def _on_one_thread(compute: Callable[[], Any]) -> Any:
+    """What a function gives, its products on one thread: BLAS's others would wait in
+    loops beside XLA's and the drawing, and small products gain nothing by them."""
+    with threadpool_limits(1):
+        return compute()
 
 
 def time_line(machine: Machine, fitted: train.Fitted, recorder: Account) -> str:

@@ -103,6 +103,21 @@ def test_batch_norm_stays_where_it_lies():
     assert "all-gather" not in text
 
 
+def test_a_convolution_with_a_bias_stays_where_it_lies():
+    x, kernel, bias = draw((16, 4, 4, 2), (3, 3, 2, 5), (5,))
+    laid = over(DEVICES, x, "devices")
+
+    def run(x, kernel):
+        return kernels.convolve(x, kernel, kernels.Window(1, 1, 0, 0), (2, 2), bias)
+
+    (_, y), slopes = outcome(run)(laid, kernel)
+    (_, expected), other = outcome(run)(x, kernel)
+    close((y, slopes), (expected, other), 1e-5)
+    assert y.sharding.is_equivalent_to(laid.sharding, 4)
+    assert slopes[0].sharding.is_equivalent_to(laid.sharding, 4)
+    assert "all-gather" not in outcome(run).lower(laid, kernel).compile().as_text()
+
+
 def test_pooling_stays_where_it_lies():
     x, factor = draw((16, 6, 7, 5), (5,))
     laid = over(DEVICES, x, "devices")

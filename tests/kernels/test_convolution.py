@@ -89,6 +89,42 @@ def test_members_are_one_call(axes):
         assert text.count("jaxdl_convolution") == 1
 
 
+def with_bias(case, lowering):
+    """A layer as a function of what it sees, its kernel and its bias; three of those,
+    the last of several members."""
+    x, kernel, (strides, pads, _, _) = draw(case)
+    outputs = kernel.shape[-1]
+    layer = Conv(outputs, kernel.shape[:2], strides, pads, lowering=lowering)
+    bias = jnp.linspace(-1, 2, 3 * outputs, dtype=x.dtype).reshape(3, outputs)
+
+    def run(x, kernel, bias):
+        return jnp.sin(layer.apply({"params": {"kernel": kernel, "bias": bias}}, x))
+
+    return run, x, kernel, bias
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_bias_is_added_within(case):
+    with jax.enable_x64(True):
+        found = []
+        for lowering in ("compiled", "xla"):
+            run, x, kernel, biases = with_bias(case, lowering)
+            value, pull = jax.vjp(run, x, kernel, biases[0])
+            members = jax.vmap(run, (None, None, 0))(x, kernel, biases)
+            found.append((value, pull(value), members))
+        close(*found, 1e-11)
+
+
+def test_derivatives_with_a_bias_of_both_modes_and_second_order():
+    with jax.enable_x64(True):
+        case = (1, 3, 4, 2, 3, (2, 2), (2, 1), ((1, 0), (1, 1)))
+        run, x, kernel, biases = with_bias(case, "compiled")
+        given = (x, kernel, biases[0])
+        check_grads(jax.jit(run), given, order=2, modes=["fwd", "rev"])
+        check_grads(lambda b: run(x, kernel, b), given[2:], order=1, modes=["rev"])
+        assert "with_bias" in str(jax.make_jaxpr(run)(*given))
+
+
 def test_scanned_steps_equal_single_ones():
     with jax.enable_x64(True):
         x, kernel, geometry = draw(CASES[1])
