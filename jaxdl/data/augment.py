@@ -144,7 +144,7 @@ def augment(
     draws = jax.vmap(lambda k: jax.random.uniform(k, (size,)))(keys)
     out = inputs
     if (matrix := _affine(augmentation, draws, *inputs.shape[1:3])) is not None:
-        out = _resample(out, matrix)
+        out = _resample(out, matrix, whole=_keeps_pixels(augmentation))
     out = _recolour(augmentation, draws, out)
     if augmentation.cutout:
         out = _cut_out(augmentation.cutout, draws, out)
@@ -221,11 +221,18 @@ def _affine(
     return jnp.concatenate([matrix, offset[..., None]], -1) if geometric else None
 
 
+def _keeps_pixels(a: Augmentation) -> bool:
+    """Whether an output pixel is one of the input: shifts and flips alone."""
+    return not (a.rotation or a.shear or a.zoom or a.crop)
+
+
 def _resample(
     images: Float[Array, "batch height width channels"],
     matrix: Float[Array, "batch 2 3"],
+    whole: bool,
 ) -> Float[Array, "batch height width channels"]:
-    """Bilinear look-up; exact where a pixel is looked up at whole coordinates."""
+    """Bilinear look-up; exact where a pixel is looked up at whole coordinates. If all
+    are ``whole``, only those pixels are looked up."""
     count, height, width, channels = images.shape
     # Half-integer centres and +-1 factors are exact in float32, and so are shifts
     # and flips by whole pixels.
@@ -251,6 +258,8 @@ def _resample(
         found = jnp.take_along_axis(flat, index, axis=1, mode="promise_in_bounds")
         return found.reshape(images.shape)
 
+    if whole:
+        return pixels(y0, x0)
     above = pixels(y0, x0) * (1 - right) + pixels(y0, x1) * right
     below = pixels(y1, x0) * (1 - right) + pixels(y1, x1) * right
     return above * (1 - down) + below * down
