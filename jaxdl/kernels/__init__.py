@@ -5,7 +5,7 @@ user's cache folder; from then on they are used wherever they suit.
 """
 
 from jaxdl.kernels.attention import attend
-from jaxdl.kernels.building import BuildError, build, built, location
+from jaxdl.kernels.building import KINDS, BuildError, build, built, location
 from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
 from jaxdl.kernels.loading import load, supports
 from jaxdl.kernels.lstm import lstm
@@ -13,6 +13,7 @@ from jaxdl.kernels.normalization import moments, scale_and_shift
 from jaxdl.kernels.pooling import max_pool
 
 __all__ = [
+    "KINDS",
     "BuildError",
     "Window",
     "attend",

@@ -25,8 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not kernels.load():
         print(f"Built {path}, but it does not load.", file=sys.stderr)
         return 1
-    used = "convolutions, batch norm, attention and LSTMs"
-    print(f"Built {path}: {used} use it from now on.")
+    print(f"Built {path}: {kernels.KINDS} use it from now on.")
     return 0
 
 

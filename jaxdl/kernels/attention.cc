@@ -19,13 +19,6 @@ struct Sizes {
   bool causal;
 };
 
-template <typename T>
-T Sum(Vector<T> x) {
-  T total = 0;
-  for (Index i = 0; i < Lanes<T>::WIDTH; ++i) total += x[i];
-  return total;
-}
-
 // One sequence and one head of keys, for the queries' heads that share it.
 template <typename T>
 class Head {

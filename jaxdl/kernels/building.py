@@ -13,6 +13,7 @@ import jax
 
 _HERE = Path(__file__).parent
 _NAMES = ("attention", "convolution", "lstm", "normalization", "pooling")
+KINDS = "attention, convolutions, LSTMs, batch norm and max pooling"
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
 HEADERS = (_HERE / "tiles.h",)
 COMPILERS = ("g++", "clang++", "c++")

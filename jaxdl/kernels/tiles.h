@@ -347,6 +347,16 @@ void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
               Index(1), rows, sums, stride);
 }
 
+// Of all lanes, by halves.
+template <typename T>
+T Sum(Vector<T> x) {
+  T lanes[Lanes<T>::WIDTH];
+  Store(lanes, x);
+  for (Index half = Lanes<T>::WIDTH / 2; half; half /= 2)
+    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
 // row . weights: `lines` runs of `run` values, those of the row `line` apart.
 template <typename T>
 T Dot(const T* row, Index lines, Index line, Index run, const T* weights) {
@@ -363,11 +373,7 @@ T Dot(const T* row, Index lines, Index line, Index run, const T* weights) {
     if (j < whole) sums[0] += Load(row + j) * Load(weights + j);
     for (j = whole; j < run; ++j) total += row[j] * weights[j];
   }
-  T lanes[WIDTH];
-  Store(lanes, sums[0] + sums[1]);
-  for (Index half = WIDTH / 2; half; half /= 2)
-    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return total + lanes[0];
+  return total + Sum<T>(sums[0] + sums[1]);
 }
 
 // exp(x) for x of at most 0, to about 1e-7 of it; not a number stays so.

@@ -41,7 +41,7 @@ def show_start(task: Any, machine: Any, to: "Console | None" = None) -> None:
     data_table(task.data, to)
     devices_line(machine.devices, to)
     if machine.devices[0].platform == "cpu" and kernels.load():
-        _line(to, "compiled kernels for convolutions, batch norm, attention and LSTMs")
+        _line(to, f"compiled kernels for {kernels.KINDS}")
 
 
 def model_table(rows: Iterable[LayerRow], to: "Console | None" = None) -> None:
