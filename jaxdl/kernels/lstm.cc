@@ -2,9 +2,10 @@
 // all of time on one core, by weights that are packed once: no step waits for another
 // core, and what it computes stays in its cache.
 //
-// Time leads: projected [members, time, batch, 4 hidden] are the inputs' products with
-// biases, blocks i, f, g, o; kernel [members, hidden, 4 hidden] meets the hidden state.
-// A step that is not real leaves hidden and memory as they are.
+// projected [members, batch, time, 4 hidden] are the inputs' products with biases,
+// blocks i, f, g, o; kernel [members, hidden, 4 hidden] meets the hidden state. A step
+// that is not real leaves hidden and memory as they are. What a product of a step reads
+// lies in a room of its own: rows a whole number of pages apart share few cache lines.
 
 #include "tiles.h"
 
@@ -15,8 +16,10 @@ struct Sizes {
   Index members, time, batch, hidden;
   bool reverse;
 
-  // The place in memory of the step'th step.
-  Index Time(Index step) const { return reverse ? time - 1 - step : step; }
+  // The place in memory of the step'th step of a sequence.
+  Index Place(Index sequence, Index step) const {
+    return sequence * time + (reverse ? time - 1 - step : step);
+  }
 };
 
 // Sequences that go together: of a tile's rows a little less than three.
@@ -31,25 +34,25 @@ void EachBlock(ffi::ThreadPool pool, const Sizes& s, Work work) {
   });
 }
 
-// One example's gates of one step, put in place of what enters them.
+// One example's gates of one step, and hidden state and memory after it in their place.
 template <typename T>
-void Gates(Index hidden, const T* projected, const T* recurrent, const T* memory,
-           T* gates, T* new_hidden, T* new_memory) {
-  for (Index c = 0; c < hidden; c += Lanes<T>::WIDTH) {
-    const Index n = hidden - c;
+void Gates(Index width, const T* projected, const T* recurrent, T* gates, T* hidden,
+           T* memory) {
+  for (Index c = 0; c < width; c += Lanes<T>::WIDTH) {
+    const Index n = width - c;
     auto entering = [&](Index block) {
-      const Index at = block * hidden + c;
+      const Index at = block * width + c;
       return Load(projected + at, n) + Load(recurrent + at, n);
     };
     const Vector<T> i = Sigmoid(entering(0)), f = Sigmoid(entering(1));
     const Vector<T> g = Tanh(entering(2)), o = Sigmoid(entering(3));
     const Vector<T> kept = f * Load(memory + c, n) + i * g;
     Store(gates + c, i, n);
-    Store(gates + hidden + c, f, n);
-    Store(gates + 2 * hidden + c, g, n);
-    Store(gates + 3 * hidden + c, o, n);
-    Store(new_memory + c, kept, n);
-    Store(new_hidden + c, Vector<T>(o * Tanh(kept)), n);
+    Store(gates + width + c, f, n);
+    Store(gates + 2 * width + c, g, n);
+    Store(gates + 3 * width + c, o, n);
+    Store(memory + c, kept, n);
+    Store(hidden + c, Vector<T>(o * Tanh(kept)), n);
   }
 }
 
@@ -65,21 +68,22 @@ void Forward(ffi::ThreadPool pool, const Sizes& s, const T* projected, const T* 
     });
   EachBlock<T>(pool, s, [&](Index m, Index first, Index rows) {
     std::vector<T> recurrent(rows * wide);
-    const T* h_before = hidden + (m * s.batch + first) * h;
-    const T* c_before = memory + (m * s.batch + first) * h;
+    const Index own = m * s.batch + first;
+    std::vector<T> now(hidden + own * h, hidden + (own + rows) * h);
+    std::vector<T> kept(memory + own * h, memory + (own + rows) * h);
     for (Index step = 0; step < s.time; ++step) {
-      const Index place = (m * s.time + s.Time(step)) * s.batch + first;
-      Times(h_before, h, rows, h, weights[m], wide, recurrent.data(), wide);
+      Times(now.data(), h, rows, h, weights[m], wide, recurrent.data(), wide);
       for (Index r = 0; r < rows; ++r) {
-        const Index at = place + r;
-        Gates(h, projected + at * wide, recurrent.data() + r * wide, c_before + r * h,
-              gates + at * wide, hiddens + at * h, memories + at * h);
-        if (real[at] != T(0)) continue;
-        std::copy_n(h_before + r * h, h, hiddens + at * h);
-        std::copy_n(c_before + r * h, h, memories + at * h);
+        const Index at = s.Place(own + r, step);
+        T *by_hidden = now.data() + r * h, *by_memory = kept.data() + r * h;
+        if (real[at] != T(0))
+          Gates(h, projected + at * wide, recurrent.data() + r * wide,
+                gates + at * wide, by_hidden, by_memory);
+        else
+          std::fill_n(gates + at * wide, wide, T(0));
+        std::copy_n(by_hidden, h, hiddens + at * h);
+        std::copy_n(by_memory, h, memories + at * h);
       }
-      h_before = hiddens + place * h;
-      c_before = memories + place * h;
     }
   });
 }
@@ -118,37 +122,38 @@ void Backward(ffi::ThreadPool pool, const Sizes& s, const T* gates, const T* ker
       return kernel[(m * h + column) * wide + row];
     });
   EachBlock<T>(pool, s, [&](Index m, Index first, Index rows) {
-    const Index own = (m * s.batch + first) * h;
-    // Slopes of the hidden state: by later steps, and with its own.
-    std::vector<T> later(rows * h), whole(rows * h);
-    T* by_memory = first_memory + own;
-    std::copy_n(last_memory + own, rows * h, by_memory);
+    const Index own = m * s.batch + first;
+    // Slopes of the hidden state by later steps, of one with its own; of what entered.
+    std::vector<T> later(rows * h), whole(rows * h), flows(rows * wide);
+    T* by_memory = first_memory + own * h;
+    std::copy_n(last_memory + own * h, rows * h, by_memory);
     for (Index step = s.time - 1; step >= 0; --step) {
-      const Index place = (m * s.time + s.Time(step)) * s.batch + first;
-      const T* before =
-          step ? memories + ((m * s.time + s.Time(step - 1)) * s.batch + first) * h
-               : memory + own;
-      for (Index i = 0; i < rows * h; ++i) whole[i] = later[i] + slopes[place * h + i];
       for (Index r = 0; r < rows; ++r) {
-        const Index at = place + r;
+        const Index at = s.Place(own + r, step);
+        T *flow = flows.data() + r * wide, *by_hidden = whole.data() + r * h;
+        const T* before = step ? memories + s.Place(own + r, step - 1) * h
+                               : memory + (own + r) * h;
+        for (Index c = 0; c < h; ++c)
+          by_hidden[c] = later[r * h + c] + slopes[at * h + c];
         if (real[at] != T(0))
-          GateSlopes(h, gates + at * wide, before + r * h, memories + at * h,
-                     whole.data() + r * h, by_memory + r * h, entered + at * wide);
+          GateSlopes(h, gates + at * wide, before, memories + at * h, by_hidden,
+                     by_memory + r * h, flow);
         else
-          std::fill_n(entered + at * wide, wide, T(0));
+          std::fill_n(flow, wide, T(0));
+        std::copy_n(flow, wide, entered + at * wide);
       }
-      Times(entered + place * wide, wide, rows, wide, weights[m], h, later.data(), h);
+      Times(flows.data(), wide, rows, wide, weights[m], h, later.data(), h);
       for (Index r = 0; r < rows; ++r)
-        if (real[place + r] == T(0))
+        if (real[s.Place(own + r, step)] == T(0))
           std::copy_n(whole.data() + r * h, h, later.data() + r * h);
     }
-    std::copy(later.begin(), later.end(), first_hidden + own);
+    std::copy(later.begin(), later.end(), first_hidden + own * h);
   });
 }
 
 Sizes SizesOf(ffi::AnyBuffer hidden, ffi::AnyBuffer real, bool reverse) {
   const auto size = real.dimensions();
-  return {size[0], size[1], size[2], hidden.dimensions()[2], reverse};
+  return {size[0], size[2], size[1], hidden.dimensions()[2], reverse};
 }
 
 ffi::Error ForwardCall(ffi::ThreadPool pool, ffi::AnyBuffer projected,

@@ -13,15 +13,15 @@ from jaxtyping import Array, Float
 
 from jaxdl.kernels.calls import Axes, call
 
-Projected = Float[Array, "time batch gates"]
+Projected = Float[Array, "batch time gates"]
 Kernel = Float[Array, "hidden gates"]
 Hidden = Float[Array, "batch hidden"]
-Real = Float[Array, "time batch"]
-Steps = Float[Array, "time batch hidden"]
+Real = Float[Array, "batch time"]
+Steps = Float[Array, "batch time hidden"]
 
 _ENTERED, _STEPS, _KERNEL, _CARRY, _REAL = (
-    *("m t b g", "m t b h", "m h g"),
-    *("m b h", "m t b"),
+    *("m b t g", "m b t h", "m h g"),
+    *("m b h", "m b t"),
 )
 _FORWARD = Axes(
     (_ENTERED, _KERNEL, _CARRY, _CARRY, _REAL), (_STEPS, _STEPS, _ENTERED), "mb"
@@ -64,7 +64,7 @@ def lstm(
 def _forward(reverse: bool, *operands: Array) -> tuple[Steps, Hidden, Steps, Projected]:
     """The values, and memories and gates of every step."""
     hiddens, memories, gates = _one("jaxdl_lstm", _FORWARD, *operands, reverse=reverse)
-    return hiddens, memories[0 if reverse else -1], memories, gates
+    return hiddens, memories[:, 0 if reverse else -1], memories, gates
 
 
 @_forward.defjvp
@@ -111,10 +111,11 @@ def _gradients(
         "jaxdl_lstm_gradient", _BACKWARD, *operands, reverse=reverse
     )
     if reverse:
-        entering = jnp.concatenate([hiddens[1:], hidden[None]])
+        before = [hiddens[:, 1:], hidden[:, None]]
     else:
-        entering = jnp.concatenate([hidden[None], hiddens[:-1]])
-    by_kernel = jnp.einsum("tbh,tbg->hg", entering, entered)
+        before = [hidden[:, None], hiddens[:, :-1]]
+    entering = jnp.concatenate(before, axis=1)
+    by_kernel = jnp.einsum("bth,btg->hg", entering, entered)
     return entered, by_kernel, by_hidden, by_memory
 
 
@@ -151,6 +152,6 @@ def formula(
         after = jax.tree.map(partial(jnp.where, valid), new, carry)
         return after, after[0]
 
-    start = hidden, memory
-    (_, last), hiddens = jax.lax.scan(step, start, (projected, real), reverse=reverse)
-    return hiddens, last
+    start, steps = (hidden, memory), (jnp.swapaxes(projected, 0, 1), real.T)
+    (_, last), hiddens = jax.lax.scan(step, start, steps, reverse=reverse)
+    return jnp.swapaxes(hiddens, 0, 1), last

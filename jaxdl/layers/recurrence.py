@@ -170,16 +170,18 @@ recur.defvjp(_saved, _backward)
 
 def recur_compiled(
     reverse: bool,
-    projected: Float[Array, "time batch gates"],
+    projected: Float[Array, "batch time gates"],
     kernel: Float[Array, "features gates"],
     start: Carry,
-    real: Bool[Array, "time batch 1"] | None,
-) -> tuple[Float[Array, "time batch features"], Carry]:
-    """``recur`` of an LSTM without dropout, by the compiled kernel."""
-    if real is None:
-        valid = jnp.ones(projected.shape[:2], projected.dtype)
+    valid: Bool[Array, "batch time"] | None,
+) -> tuple[Float[Array, "batch time features"], Carry]:
+    """``recur`` of an LSTM without dropout, by the compiled kernel; the batch leads."""
+    if valid is None:
+        real = jnp.ones(projected.shape[:2], projected.dtype)
     else:
-        valid = real[..., 0].astype(projected.dtype)
-    hiddens, memory = kernels.lstm(reverse, projected, kernel, *start, valid)
-    outputs = hiddens if real is None else jnp.where(real, hiddens, 0.0)
-    return outputs, (hiddens[0 if reverse else -1], memory)
+        real = valid.astype(projected.dtype)
+    outputs, memory = kernels.lstm(reverse, projected, kernel, *start, real)
+    last = outputs[:, 0 if reverse else -1]
+    if valid is not None:
+        outputs = jnp.where(valid[..., None], outputs, 0.0)
+    return outputs, (last, memory)

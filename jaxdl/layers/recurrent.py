@@ -107,17 +107,17 @@ class Recurrent(nn.Module):
         mask = Dropout(self.recurrent_dropout)(ones, context)
         # Where nothing drops, dropout gives back what it was given.
         kept = None if mask is ones else mask
+        compiled = self.cell == "lstm" and kept is None
+        if compiled and kernels.supports(x.dtype) and len(x):
+            projected = x @ kernel + bias
+            return recur_compiled(
+                self.reverse, projected, recurrent_kernel, start, valid
+            )
         # Time leads from here on, so that every step is one piece of memory.
         projected = jnp.swapaxes(x, 0, 1) @ kernel + bias
         real = None if valid is None else jnp.swapaxes(valid, 0, 1)[..., None]
-        compiled = self.cell == "lstm" and kept is None
-        if compiled and kernels.supports(projected.dtype) and len(x):
-            outputs, last = recur_compiled(
-                self.reverse, projected, recurrent_kernel, start, real
-            )
-        else:
-            weights = Weights(recurrent_kernel, recurrent_bias, kept)
-            outputs, last = recur(cell, self.reverse, projected, weights, start, real)
+        weights = Weights(recurrent_kernel, recurrent_bias, kept)
+        outputs, last = recur(cell, self.reverse, projected, weights, start, real)
         return jnp.swapaxes(outputs, 0, 1), last
 
     @nn.nowrap

@@ -59,9 +59,9 @@ def test_attention_stays_where_it_lies(mesh, axes):
 
 
 def test_an_lstm_stays_where_it_lies():
-    projected, kernel, hidden, memory = draw((3, 16, 24), (6, 24), (16, 6), (16, 6))
-    rest = hidden, memory, jnp.ones((3, 16))
-    laid = over(DEVICES, projected, None, "devices")
+    projected, kernel, hidden, memory = draw((16, 3, 24), (6, 24), (16, 6), (16, 6))
+    rest = hidden, memory, jnp.ones((16, 3))
+    laid = over(DEVICES, projected, "devices")
 
     def run(room, projected, kernel):
         return room(False, projected, kernel, *rest)

@@ -24,10 +24,10 @@ CASES = [(5, 3, 6), (4, 70, 32), (3, 33, 20)]
 def draw(case, dtype="float64"):
     time, batch, units = case
     random = np.random.default_rng(0)
-    shapes = [(time, batch, 4 * units), (units, 4 * units), *[(batch, units)] * 2]
+    shapes = [(batch, time, 4 * units), (units, 4 * units), *[(batch, units)] * 2]
     operands = [jnp.asarray(random.normal(size=shape), dtype) for shape in shapes]
     operands[1] /= units**0.5
-    return operands, jnp.asarray(random.random((time, batch)) > 0.3, dtype)
+    return operands, jnp.asarray(random.random((batch, time)) > 0.3, dtype)
 
 
 def outcome(run, reverse, real):
@@ -71,10 +71,10 @@ def test_derivatives_of_second_order():
 
 def test_what_is_not_a_number_is_not_hidden():
     (projected, *rest), real = draw(CASES[0], "float32")
-    projected = projected.at[1, 0, 2].set(jnp.nan)
+    projected = projected.at[0, 1, 2].set(jnp.nan)
     hiddens, _ = kernels.lstm(False, projected, *rest, jnp.ones_like(real))
-    assert jnp.isnan(hiddens[1:, 0]).any()
-    assert jnp.isfinite(hiddens[:, 1:]).all()
+    assert jnp.isnan(hiddens[0, 1:]).any()
+    assert jnp.isfinite(hiddens[1:]).all()
 
 
 def test_members_with_weights_of_their_own_are_one_call():
