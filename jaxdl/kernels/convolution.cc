@@ -266,28 +266,28 @@ Shape ShapeOf(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions kernel,
           kernel[4], y[2],      y[3], window[0], window[1], window[2], window[3]};
 }
 
-ffi::Error ForwardCall(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
-                       ffi::Result<ffi::AnyBuffer> y, ffi::Span<const int64_t> window) {
+ffi::Error Value(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
+                 const ffi::AnyBuffer* bias, ffi::Result<ffi::AnyBuffer> y,
+                 ffi::Span<const int64_t> window) {
   const Shape s =
       ShapeOf(x.dimensions(), kernel.dimensions(), y->dimensions(), window);
   return ByType(x, [&](auto zero) {
     using T = decltype(zero);
-    Forward<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(), nullptr,
-               y->typed_data<T>());
+    Forward<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(),
+               bias ? bias->typed_data<T>() : nullptr, y->typed_data<T>());
   });
+}
+
+ffi::Error ForwardCall(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer kernel,
+                       ffi::Result<ffi::AnyBuffer> y, ffi::Span<const int64_t> window) {
+  return Value(pool, x, kernel, nullptr, y, window);
 }
 
 ffi::Error ForwardWithBiasCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
                                ffi::AnyBuffer kernel, ffi::AnyBuffer bias,
                                ffi::Result<ffi::AnyBuffer> y,
                                ffi::Span<const int64_t> window) {
-  const Shape s =
-      ShapeOf(x.dimensions(), kernel.dimensions(), y->dimensions(), window);
-  return ByType(x, [&](auto zero) {
-    using T = decltype(zero);
-    Forward<T>(pool, s, x.typed_data<T>(), kernel.typed_data<T>(),
-               bias.typed_data<T>(), y->typed_data<T>());
-  });
+  return Value(pool, x, kernel, &bias, y, window);
 }
 
 ffi::Error InputGradientCall(ffi::ThreadPool pool, ffi::AnyBuffer slope,

@@ -53,15 +53,9 @@ def convolve(
     """
     shape = (1, x.shape[0], *out_size, kernel.shape[-1])
     if bias is not None:
-        return biased.bind(
-            x[None],
-            kernel[None],
-            bias[None],
-            kind=WITH_BIAS,
-            window=window,
-            shape=shape,
-        )[0]
-    return _bind(FORWARD, x[None], kernel[None], window, shape)[0]
+        operands = x[None], kernel[None], bias[None]
+        return _bind(WITH_BIAS, *operands, window=window, shape=shape)[0]
+    return _bind(FORWARD, x[None], kernel[None], window=window, shape=shape)[0]
 
 
 def convolve_transposed(
@@ -69,17 +63,16 @@ def convolve_transposed(
 ) -> Images:
     """The transpose, by the input, of a convolution of images of ``size``."""
     shape = (1, slope.shape[0], *size, kernel.shape[-2])
-    return _bind(BY_INPUT, slope[None], kernel[None], window, shape)[0]
+    return _bind(BY_INPUT, slope[None], kernel[None], window=window, shape=shape)[0]
 
 
 primitive = Primitive("jaxdl_convolution")
 biased = Primitive("jaxdl_convolution_with_bias")
 
 
-def _bind(
-    kind: str, a: Array, b: Array, window: Window, shape: tuple[int, ...]
-) -> Array:
-    return primitive.bind(a, b, kind=kind, window=window, shape=shape)
+def _bind(kind: str, *operands: Array, window: Window, shape: tuple[int, ...]) -> Array:
+    one = biased if kind == WITH_BIAS else primitive
+    return one.bind(*operands, kind=kind, window=window, shape=shape)
 
 
 def _shape(*operands: Any, kind: str, window: Window, shape: tuple[int, ...]) -> Any:
@@ -110,24 +103,21 @@ def _transpose(
     shape = (a, b)[place].aval.shape
     making = _MAKING[wanted]
     first, second = (known[name] for name in _OPERANDS[making])
-    return _bind(making, first, second, window, shape)
+    return _bind(making, first, second, window=window, shape=shape)
 
 
 ad.defbilinear(primitive, partial(_transpose, 0), partial(_transpose, 1))
 
 
-def _jvp(primals: Any, tangents: Any, *, window: Window, shape: Any, **_: Any) -> Any:
+def _jvp(primals: Any, tangents: Any, *, kind: str, window: Window, shape: Any) -> Any:
     """With a bias: of each operand that moves what it adds."""
-    x, kernel, bias = primals
-    y = biased.bind(x, kernel, bias, kind=WITH_BIAS, window=window, shape=shape)
-
-    def along(bias: Array) -> Array:
-        return jnp.broadcast_to(bias[:, None, None, None], shape)
-
+    x, kernel, _ = primals
+    bind = partial(_bind, window=window, shape=shape)
+    y = bind(kind, *primals)
     adds = (
-        lambda moved: _bind(FORWARD, moved, kernel, window, shape),
-        lambda moved: _bind(FORWARD, x, moved, window, shape),
-        along,
+        lambda moved: bind(FORWARD, moved, kernel),
+        lambda moved: bind(FORWARD, x, moved),
+        lambda moved: jnp.broadcast_to(moved[:, None, None, None], shape),
     )
     pairs = zip(adds, tangents, strict=True)
     parts = [add(moved) for add, moved in pairs if type(moved) is not ad.Zero]
@@ -138,7 +128,6 @@ ad.primitive_jvps[biased] = _jvp
 
 
 def _batch(
-    one: Primitive,
     operands: tuple[Array, ...],
     axes: tuple[Any, ...],
     *,
@@ -161,9 +150,8 @@ def _batch(
         return stacked.reshape(-1, *stacked.shape[2:])
 
     wide = [members(*each) for each in zip(operands, axes, strict=True)]
-    whole = one.bind(
-        *wide, kind=kind, window=window, shape=(size * shape[0], *shape[1:])
-    )
+    together = (size * shape[0], *shape[1:])
+    whole = _bind(kind, *wide, window=window, shape=together)
     return whole.reshape(size, *shape), 0
 
 
@@ -238,7 +226,7 @@ def _lower(*operands: Array, kind: str, window: Window, shape: Any) -> Array:
 for one in (primitive, biased):
     one.def_impl(jax.jit(one.bind, static_argnames=("kind", "window", "shape")))
     one.def_abstract_eval(_shape)
-    batching.primitive_batchers[one] = partial(_batch, one)
+    batching.primitive_batchers[one] = _batch
     dispatch.prim_requires_devices_during_lowering.add(one)
     mlir.register_lowering(
         one, mlir.lower_fun(_lower, multiple_results=False), platform="cpu"

@@ -33,9 +33,9 @@ void Share(const T* x, Index line, Index step, Vector<T> slope, Index count, T* 
   Store(to, slope, count);
 }
 
-// Calls visit(from, to) for each window and each vector of channels:
-// where its first place lies in the image, and where what is pooled. The last vector may
-// begin among the channels of the one before, and find the same.
+// Calls visit(from, to) for each window and each vector of channels: where its first
+// place lies in the images, and where what is pooled. The last vector may begin among
+// the channels of the one before, and find the same.
 template <typename T, typename Visit>
 void ForWindows(ffi::ThreadPool pool, const Sizes& s, Visit visit) {
   const Index step = s.channels, line = s.width * step;
@@ -71,7 +71,7 @@ template <typename T>
 void Gradient(ffi::ThreadPool pool, const Sizes& s, const T* x, const T* slope, T* to) {
   const Index step = s.channels, line = s.width * step, all = s.height * line;
   if (s.height != 2 * s.out_height || s.width != 2 * s.out_width)
-    std::fill_n(to, s.images * all, T(0));
+    ForEach(pool, s.images, [&](Index i) { std::fill_n(to + i * all, all, T(0)); });
   ForWindows<T>(pool, s, [&](Index from, Index at) {
     Share(x + from, line, step, Load(slope + at, step), step, to + from);
   });
