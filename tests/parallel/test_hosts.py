@@ -226,7 +226,9 @@ def test_stopped_at_any_process_a_run_goes_on_to_the_same_end(
         last = done.stderr.splitlines()[-1]
         assert last.startswith(f"jaxdl.launch: process {which} was killed by SIGKILL")
     elif number == "STOP":
-        said, last = done.stderr.splitlines()
+        # On a busy machine a line that they wait may come first; no stack may.
+        *waits, said, last = done.stderr.splitlines()
+        assert len(waits) < 3 and "Traceback" not in done.stderr, done.stderr
         assert "another process of this run is silent or gone" in said
         assert last.startswith(f"jaxdl.launch: process {1 - which} was killed by SIGA")
         assert f"while process {which} did not run (SIGSTOP)" in last
