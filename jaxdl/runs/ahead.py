@@ -16,10 +16,9 @@ from jax.sharding import SingleDeviceSharding
 from jaxdl.runs.machine import Machine
 from jaxdl.train.task import Plan
 
-# What checkpoints, events and pictures of any run take a while to import: where PyTorch
-# is installed, tensorboardX imports it.
+# What checkpoints, events and pictures of any run take a while to import.
 _LATER = (
-    "tensorboardX.record_writer",
+    "jaxdl.runs.events",
     "orbax.checkpoint",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",

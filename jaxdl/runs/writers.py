@@ -174,7 +174,7 @@ class TensorBoard:
 
     def append(self, step: int, split: str, values: Mapping[str, Any]) -> None:
         """Adds each value as the scalar ``split/name`` at ``step``."""
-        from tensorboardX.proto.summary_pb2 import Summary
+        from jaxdl.runs.events import Summary
 
         self._write(
             {
@@ -190,7 +190,7 @@ class TensorBoard:
 
     def cut(self, step: int) -> None:
         """Has TensorBoard hide what earlier event files hold after ``step``."""
-        from tensorboardX.proto.event_pb2 import SessionLog
+        from jaxdl.runs.events import SessionLog
 
         self.close()
         log = SessionLog(status=SessionLog.START)
@@ -338,8 +338,7 @@ def _append_bytes(path: Path, content: bytes) -> None:
 
 def _framed(event: Mapping[str, Any]) -> bytes:
     """An event of TensorBoard as a record of its file: length, hash, content, hash."""
-    from tensorboardX.proto.event_pb2 import Event
-    from tensorboardX.record_writer import masked_crc32c
+    from jaxdl.runs.events import Event, masked_crc32c
 
     content = Event(wall_time=time.time(), **event).SerializeToString()
     length = struct.pack("<Q", len(content))
