@@ -28,6 +28,7 @@ from typing import Any
 from experiments import common, flags
 from experiments.benchmarks import cases, worker
 from experiments.flags import option
+from jaxdl import kernels
 from jaxdl.hardware import cpu_count
 from jaxdl.runs import comparison, environment, screen
 
@@ -36,6 +37,7 @@ NAME = "benchmark"
 # most 2e-5 of the other cases; a learning rate 1% off changes the MLP's by 7e-4.
 TOLERANCE = 3e-4
 DEVICES = ("cpu", "gpu")
+KERNELS = ("build", "off")
 Say = Callable[[str], Any]
 
 
@@ -103,6 +105,7 @@ class Settings:
     measure: str = option("", f"{', '.join(MEASURES)}; empty: all")
     peers: str = option(",".join(cases.DEFAULT_PEERS), "also: compile (torch.compile)")
     device: str = option("cpu", "cpu or gpu")
+    kernels: str = option("build", "compiled ones: build (once, if need be), or off")
     data_dir: str = option("", "where TFDS data sets lie; empty: no measure of them")
     rounds: int = option(2, "take each library so often, by turns; medians")
     seconds: float = option(2.0, "how long each timing takes")
@@ -285,6 +288,21 @@ def readable(measures: Sequence[str], data_dir: str, say: Say) -> list[str]:
     return here
 
 
+def prepare_kernels(asked: str, to: Any) -> None:
+    """Have workers use the compiled kernels, or leave them out, and say which: they
+    are built where they are not yet and a compiler is there."""
+    if asked == "off":
+        os.environ[kernels.SWITCH] = "off"
+    elif not (kernels.switched_off() or kernels.built()):
+        to.print("building the compiled kernels, once: python -m jaxdl.kernels")
+        try:
+            kernels.build()
+        except kernels.BuildError as error:
+            to.print(f"no compiled kernels: {error}", soft_wrap=True)
+            return
+    screen.kernels_line(to)
+
+
 def table(made: Sequence[Row], about: str) -> comparison.Table:
     """A row a case and peer."""
     return comparison.Table(
@@ -325,6 +343,7 @@ def main(settings: Settings) -> int:
     measures = _chosen("measure", settings.measure or names, list(MEASURES))
     peers = _chosen("peers", settings.peers, cases.PEERS)
     common.choice("device", settings.device, DEVICES)
+    common.choice("kernels", settings.kernels, KERNELS)
     if settings.rounds < 1 or not settings.seconds > 0:
         raise ValueError("--rounds takes 1 or more, --seconds a number above 0.")
     to = screen.console(json=settings.json)
@@ -332,6 +351,8 @@ def main(settings: Settings) -> int:
     def say(line: str) -> None:
         to.print(line, soft_wrap=True)
 
+    if settings.device == "cpu":
+        prepare_kernels(settings.kernels, to)
     measures = readable(measures, settings.data_dir, say)
     needed = [MEASURES[name].libraries for name in measures]
     if all(libraries == () for libraries in needed):

@@ -5,19 +5,28 @@ user's cache folder; from then on they are used wherever they suit.
 """
 
 from jaxdl.kernels.attention import attend
-from jaxdl.kernels.building import KINDS, BuildError, build, built, location
+from jaxdl.kernels.building import (
+    KINDS,
+    BuildError,
+    build,
+    buildable,
+    built,
+    location,
+)
 from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
-from jaxdl.kernels.loading import load, supports
+from jaxdl.kernels.loading import SWITCH, load, supports, switched_off
 from jaxdl.kernels.lstm import lstm
 from jaxdl.kernels.normalization import moments, scale_and_shift
 from jaxdl.kernels.pooling import max_pool
 
 __all__ = [
     "KINDS",
+    "SWITCH",
     "BuildError",
     "Window",
     "attend",
     "build",
+    "buildable",
     "built",
     "convolve",
     "convolve_transposed",
@@ -28,4 +37,5 @@ __all__ = [
     "moments",
     "scale_and_shift",
     "supports",
+    "switched_off",
 ]

@@ -49,6 +49,14 @@ def built() -> Path | None:
     return path if not hasattr(os, "getuid") or owner == os.getuid() else None
 
 
+def buildable() -> bool:
+    """Whether there is a C++ compiler to build them with."""
+    try:
+        return bool(_compiler(""))
+    except BuildError:
+        return False
+
+
 def build(compiler: str = "") -> Path:
     """Compiles the library, and gives where it is.
 

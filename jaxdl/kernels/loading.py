@@ -22,10 +22,15 @@ TARGETS = (
 SWITCH = "JAXDL_KERNELS"
 
 
+def switched_off() -> bool:
+    """Whether the user leaves built kernels out."""
+    return os.environ.get(SWITCH) == "off"
+
+
 @cache
 def load() -> bool:
     """Whether the kernels are there: makes them known to XLA the first time."""
-    path = None if os.environ.get(SWITCH) == "off" else built()
+    path = None if switched_off() else built()
     if path is None:
         return False
     try:

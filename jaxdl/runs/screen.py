@@ -40,8 +40,24 @@ def show_start(task: Any, machine: Any, to: "Console | None" = None) -> None:
     model_table(task.layers(), to)
     data_table(task.data, to)
     devices_line(machine.devices, to)
-    if machine.devices[0].platform == "cpu" and kernels.load():
-        _line(to, f"compiled kernels for {kernels.KINDS}")
+    if machine.devices[0].platform == "cpu":
+        kernels_line(to)
+
+
+def kernels_line(to: "Console | None" = None) -> None:
+    """Prints which compiled kernels there are, or how they are to be had."""
+    if kernels.load():
+        line = f"compiled kernels for {kernels.KINDS}"
+    elif kernels.switched_off():
+        line = f"compiled kernels left out ({kernels.SWITCH}=off)"
+    elif kernels.buildable():
+        line = (
+            f"no compiled kernels: python -m jaxdl.kernels makes those for "
+            f"{kernels.KINDS}, once, and steps quicker"
+        )
+    else:
+        return
+    _line(to or console(), line)
 
 
 def model_table(rows: Iterable[LayerRow], to: "Console | None" = None) -> None:

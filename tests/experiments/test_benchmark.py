@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,14 @@ import pytest
 from experiments import benchmark
 from experiments.benchmark import Settings
 from experiments.benchmarks import cases, ours, peer_flax, worker
+from jaxdl import kernels
+from jaxdl.runs import screen
+
+
+@pytest.fixture(autouse=True)
+def no_kernels(monkeypatch):
+    """Nothing is built into the user's own cache."""
+    monkeypatch.setenv(kernels.SWITCH, "off")
 
 
 def test_a_case_end_to_end_with_plain_flax(capsys):
@@ -16,7 +25,9 @@ def test_a_case_end_to_end_with_plain_flax(capsys):
         only="mlp_32", peers="flax", rounds=1, seconds=0.05, device="cpu", json=True
     )
     assert benchmark.main(asked) == 0
-    rows = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert shown.err.startswith("compiled kernels left out")
+    rows = json.loads(shown.out)
     assert [(row["case"], row["measure"], row["peer"]) for row in rows] == [
         ("mlp_32", "training_step", "flax"),
         ("mlp_32", "memory", "flax"),
@@ -139,6 +150,7 @@ def test_a_worker_that_fails_is_told_in_one_line(tmp_path):
         ({"only": "mnist_98"}, "did you mean mnist_99"),
         ({"peers": "tensorflow"}, "--peers is 'tensorflow'"),
         ({"device": "tpu"}, "--device is 'tpu'"),
+        ({"kernels": "on"}, "--kernels is 'on'"),
         ({"rounds": 0}, "--rounds"),
         ({"seconds": 0.0}, "--seconds"),
     ],
@@ -147,3 +159,34 @@ def test_wrong_settings_are_told_in_one_line(change, message):
     with pytest.raises(ValueError, match=message) as error:
         benchmark.main(Settings(**change))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("compiler", ["false", "no-such-compiler"])
+def test_kernels_that_cannot_be_built_are_told_of_and_done_without(
+    compiler, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.delenv(kernels.SWITCH)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CXX", compiler)
+    benchmark.prepare_kernels("build", screen.console())
+    first, *_, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("building the compiled kernels, once")
+    assert last.startswith("no compiled kernels: ")
+
+
+def test_kernels_are_built_once_and_left_out_when_asked(monkeypatch, capsys):
+    monkeypatch.delenv(kernels.SWITCH)
+    monkeypatch.setenv(kernels.SWITCH, "")  # so that it is set back
+    there, built = [], "library.so"
+    monkeypatch.setattr(kernels, "built", lambda: there and built)
+    monkeypatch.setattr(kernels, "build", lambda: there.append(built))
+    monkeypatch.setattr(kernels, "load", lambda: bool(there))
+    for _ in range(2):
+        benchmark.prepare_kernels("build", screen.console())
+    assert there == [built]
+    monkeypatch.setattr(kernels, "load", lambda: False)
+    benchmark.prepare_kernels("off", screen.console())
+    assert os.environ[kernels.SWITCH] == "off"
+    said = capsys.readouterr().out
+    assert said.count("compiled kernels for attention") == 2
+    assert said.count("left out") == 1

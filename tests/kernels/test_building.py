@@ -20,6 +20,7 @@ def test_nothing_is_built_in_an_empty_folder(empty_cache):
 
 def test_without_a_compiler_one_line_says_so(empty_cache, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(empty_cache))
+    assert not kernels.buildable()
     assert command.main([]) == 1
     said = capsys.readouterr().err
     assert said.startswith("no C++ compiler found")

@@ -82,6 +82,27 @@ def test_the_start_shows_model_data_and_devices():
     assert f"devices {jax.device_count()} x cpu" in printed(to)
 
 
+@pytest.mark.parametrize(
+    ("loaded", "off", "compiler", "line"),
+    [
+        (True, False, True, "compiled kernels for attention"),
+        (False, True, True, "compiled kernels left out (JAXDL_KERNELS=off)"),
+        (False, False, True, "no compiled kernels: python -m jaxdl.kernels makes"),
+        (False, False, False, ""),
+    ],
+)
+def test_a_line_says_which_compiled_kernels_there_are(
+    loaded, off, compiler, line, monkeypatch
+):
+    monkeypatch.setattr(screen.kernels, "load", lambda: loaded)
+    monkeypatch.setattr(screen.kernels, "switched_off", lambda: off)
+    monkeypatch.setattr(screen.kernels, "buildable", lambda: compiler)
+    to = plain(200)
+    screen.kernels_line(to)
+    assert printed(to).count("\n") == bool(line)
+    assert printed(to).startswith(line)
+
+
 def test_names_from_strangers_are_neither_markup_nor_escape_sequences():
     for to in (plain(200), terminal(200)):
         screen.data_table(dataset(name=HOSTILE, classes=[HOSTILE]), to)
