@@ -58,6 +58,50 @@ class SimpleCNN(nn.Module):
         return nn.Dense(self.classes, name="output")(x)
 
 
+class Generator(nn.Module):
+    @nn.compact
+    def __call__(self, z):
+        x = nn.Dense(7 * 7 * 128, use_bias=False)(z).reshape(-1, 7, 7, 128)
+        x = self._normed(x)
+        for channels in (64, 32):
+            x = nn.ConvTranspose(channels, (4, 4), (2, 2), use_bias=False)(x)
+            x = self._normed(x)
+        return nn.tanh(nn.Conv(1, (3, 3))(x))
+
+    def _normed(self, x):
+        norm = nn.BatchNorm(use_running_average=False, momentum=0.9)
+        return nn.leaky_relu(norm(x), 0.2)
+
+
+class Discriminator(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        for i, (channels, window, stride) in enumerate(
+            [(32, 3, 1), (64, 4, 2), (128, 4, 2)]
+        ):
+            conv = nn.Conv(channels, (window, window), stride, name=f"conv_{i}")
+            x = nn.leaky_relu(conv(x), 0.2)
+        return nn.Dense(1, name="output")(x.reshape(len(x), -1))[:, 0]
+
+
+class DCGAN(nn.Module):
+    shape: tuple[int, ...]
+
+    def setup(self):
+        assert self.shape == (28, 28, 1)
+        self.generator = Generator()
+        self.discriminator = Discriminator()
+
+    def generate(self, z):
+        return self.generator(z)
+
+    def discriminate(self, x):
+        return self.discriminator(x)
+
+    def __call__(self, z):
+        return self.discriminate(self.generate(z))
+
+
 class ConvNorm(nn.Module):
     channels: int
     stride: int = 1
@@ -154,6 +198,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet20": ResNet20,
     "transformer_lm": TransformerLM,
     "lstm_lm": LSTM,
+    "dcgan": DCGAN,
 }
 
 
@@ -168,14 +213,18 @@ def make(case: Case, parameters: Path, cores: int, device: str) -> Side:
         raise LookupError(f"flax has no case {case.name}")
     model = MODELS[case.model](**case.arguments)
     batches = [_parts(case, batch) for batch in make_batches(case)]
-    loss_of = _bound(model, case) if case.kind == "variational" else _loss(model)
-    more = [make_latents(case)] if case.kind == "variational" else []
-    flat = batches[0][0]["inputs"]
-    variables = dict(jax.jit(model.init)(jax.random.key(0), flat, *more))
+    inputs = _inputs(case, batches[0][0]["inputs"])
+    variables = dict(jax.jit(model.init)(jax.random.key(0), *inputs))
     params = _filled(variables.pop("params"), load_parameters(parameters))
     optimizer = optax.adam(LEARNING_RATE)
-    held = [(params, variables, optimizer.init(params))] * case.folds
-    step, calls = _step(loss_of, optimizer), count()
+    if case.kind == "adversarial":  # the players have an optimizer's state each
+        learned = {name: optimizer.init(own) for name, own in params.items()}
+        step = _game(model, make_latents(case), optimizer)
+    else:
+        learned = optimizer.init(params)
+        loss_of = _bound(model, case) if case.kind == "variational" else _loss(model)
+        step = _step(loss_of, optimizer)
+    held, calls = [(params, variables, learned)] * case.folds, count()
 
     def take() -> Any:
         taken = []
@@ -190,6 +239,13 @@ def make(case: Case, parameters: Path, cores: int, device: str) -> Side:
 
     versions = {"flax": flax.__version__, "optax": optax.__version__}
     return Side(take, losses, 1, versions)
+
+
+def _inputs(case: Case, x: jax.Array) -> tuple[Any, ...]:
+    """What the model is called with."""
+    if case.kind == "adversarial":
+        return (make_latents(case),)
+    return (x, make_latents(case)) if case.kind == "variational" else (x,)
 
 
 def _parts(case: Case, batch: Arrays) -> list[dict[str, jax.Array]]:
@@ -229,6 +285,53 @@ def _bound(model: nn.Module, case: Case) -> Any:
         return (loss + kl.sum(-1) / 2).mean(), variables
 
     return loss_of
+
+
+def _game(model: nn.Module, z: Any, optimizer: optax.GradientTransformation) -> Any:
+    """The critic's update, then the generator's."""
+
+    def generated(params, variables):
+        return model.apply(
+            {"params": params, **variables},
+            z,
+            method="generate",
+            mutable=["batch_stats"],
+        )
+
+    def scores(params, images) -> Any:
+        return model.apply({"params": params}, images, method="discriminate")
+
+    def critic_loss(critic, params, real, made):
+        found = scores({**params, "discriminator": critic}, jnp.concat([real, made]))
+        return sum(
+            nn.softplus(sign * part).mean()
+            for sign, part in zip((-1, 1), jnp.split(found, 2), strict=True)
+        )
+
+    def generator_loss(generator, params, variables):
+        made, updated = generated({**params, "generator": generator}, variables)
+        return nn.softplus(-scores(params, made)).mean(), updated
+
+    def update(name, grads, params, learned):
+        updates, own = optimizer.update(grads, learned[name], params[name])
+        changed = optax.apply_updates(params[name], updates)
+        return {**params, name: changed}, {**learned, name: own}
+
+    @jax.jit
+    def step(state, batch):
+        params, variables, learned = state
+        made, _ = generated(params, variables)
+        loss, grads = jax.value_and_grad(critic_loss)(
+            params["discriminator"], params, batch["inputs"], made
+        )
+        params, learned = update("discriminator", grads, params, learned)
+        (fooled, updated), grads = jax.value_and_grad(generator_loss, has_aux=True)(
+            params["generator"], params, variables
+        )
+        params, learned = update("generator", grads, params, learned)
+        return (params, updated, learned), loss + fooled
+
+    return step
 
 
 def _step(loss_of: Any, optimizer: optax.GradientTransformation) -> Any:
