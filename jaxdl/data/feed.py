@@ -97,6 +97,12 @@ class Feed:
             return self.order(step)
         return np.stack([self.order(step + i) for i in range(count)])
 
+    def foresee(self, step: int, count: int | None = None) -> None:
+        """Begin to read what will be asked for first, where the source streams."""
+        if self.ahead is not None:
+            read = functools.partial(self._read, count=count)
+            self.ahead.begin(read, [(step, count)])
+
     def close(self) -> None:
         """End the background thread, if there is one."""
         if self.ahead is not None:
@@ -251,16 +257,22 @@ class _Ahead:
         last: int | None = None,
     ) -> Batch:
         """What `read(step)` gives; then start on the steps that follow it."""
+        wanted = [(step + i * (count or 1), count) for i in range(AHEAD + 1)]
+        self.begin(read, [key for key in wanted if last is None or key[0] < last])
+        # An exception of the thread is raised here, to the caller.
+        return self._coming.pop((step, count)).result()
+
+    def begin(
+        self, read: Callable[[int], Batch], wanted: list[tuple[int, int | None]]
+    ) -> None:
+        """Read, in this order, what is wanted; what else was is dropped."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="jaxdl-feed")
-        wanted = [(step + i * (count or 1), count) for i in range(AHEAD + 1)]
         for key in self._coming.keys() - set(wanted):
             self._coming.pop(key).cancel()
         for key in wanted:
-            if key not in self._coming and (last is None or key[0] < last):
+            if key not in self._coming:
                 self._coming[key] = self._pool.submit(read, key[0])
-        # An exception of the thread is raised here, to the caller.
-        return self._coming.pop((step, count)).result()
 
     def close(self) -> None:
         if self._pool is not None:

@@ -314,7 +314,7 @@ def _fit(
         ) as watch,
     ):
         began = time.perf_counter()
-        ahead.compile_ahead(machine)
+        ahead.compile_ahead(machine, max(checkpoints.steps(), default=0))
         state = machine.state()
         screen.show_layout(parallel.laid_out(state), machine.way)
         watch.timed("compile", time.perf_counter() - began)

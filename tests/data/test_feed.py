@@ -110,6 +110,25 @@ def test_a_streaming_feed_reads_ahead_and_ends_its_thread():
     assert not [t for t in threading.enumerate() if t.name.startswith("jaxdl-feed")]
 
 
+def test_what_is_foreseen_is_read_once_and_before_it_is_asked_for():
+    read = []
+    begun = threading.Event()
+    inner = _source(streams=True)
+
+    def fetch(indices):
+        read.append(tuple(indices))
+        begun.set()
+        return inner.fetch(indices)
+
+    with data.feed(data.Source(inner.size, fetch), 4, 0) as feed:
+        feed.foresee(8, 2)
+        assert begun.wait(30)
+        _equal(feed(8, 2), data.feed(_source(), 4, 0)(8, 2))
+        assert read.count(tuple(feed.indices(8, 2).reshape(-1))) == 1
+    with data.feed(_source(), 4, 0) as resident:
+        resident.foresee(0)  # there is nothing to be read
+
+
 def test_trouble_on_the_thread_reaches_the_caller():
     def fetch(indices):
         raise ValueError("image 3 is corrupt")
