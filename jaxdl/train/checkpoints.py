@@ -9,6 +9,8 @@ import json
 import logging as standard_logging
 import shutil
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +20,14 @@ from jaxtyping import PyTree
 
 from jaxdl.train import manifest, orbax_words
 from jaxdl.train.shapes import shape_difference, shapes
+from jaxdl.train.state import copied
 
 # Where steps go that make room: moved there whole, then deleted. Deleted in their
 # place they would be steps with some of their files, for a moment or for ever.
 _REMOVED = "removed"
+
+# Bytes of a state in main memory that is copied, to be saved behind the loop.
+COPIED_UP_TO = 2**30
 
 
 def _log(line: str) -> None:
@@ -80,6 +86,8 @@ class Checkpoints:
         self._manager: Any = None  # opened late: importing Orbax takes a while
         self._best_step = -1
         self._saving: int | None = None  # the step on its way to the disk
+        self._pool: ThreadPoolExecutor | None = None
+        self._handed: Future[None] | None = None  # a copy, on its way to Orbax
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -92,6 +100,9 @@ class Checkpoints:
     def close(self) -> None:
         """Wait for the save under way and release the folder."""
         self.wait()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
         if self._manager is not None:
             self._manager.close()
             self._manager = None
@@ -199,9 +210,13 @@ class Checkpoints:
             if step in self.steps():
                 return
             self._best_step, self._saving = best_step, step
-            items = self._items(state, progress, totals)
-            if not manager.save(step, args=items, force=True):
-                raise OSError("Orbax declined")
+            hand = partial(_hand, manager, step)
+            if _is_quickly_copied(state):
+                self._pool = self._pool or ThreadPoolExecutor(1, "jaxdl-save")
+                items = self._items(copied(state), progress, totals)
+                self._handed = self._pool.submit(hand, items)
+            else:
+                hand(self._items(state, progress, totals))
         except (OSError, ValueError, RuntimeError) as error:
             self._lost(step, error)
 
@@ -220,6 +235,9 @@ class Checkpoints:
         if self._manager is None or self._saving is None:
             return
         try:
+            handed, self._handed = self._handed, None
+            if handed is not None:
+                handed.result()
             self._manager.wait_until_finished()
             self._seal_late(self.folder / str(self._saving))
             if self._failing:
@@ -233,6 +251,8 @@ class Checkpoints:
         """Tell of a save that has failed by now; waits for nothing."""
         # Of several processes, none knows by itself when the others are done.
         if self._saving is None or jax.process_count() > 1:
+            return
+        if self._handed is not None and not self._handed.done():
             return
         if not self._manager.is_saving_in_progress():
             self.wait()
@@ -381,6 +401,25 @@ class Checkpoints:
         """Say that what was best is gone, and what takes its place."""
         self.best_lost = True
         self._warn(f"the best checkpoint, {best}, is lost: {instead} takes its place.")
+
+
+def _hand(manager: Any, step: int, items: Any) -> None:
+    """Give a step to Orbax, which writes it on threads of its own.
+
+    Raises:
+      OSError: it does not take it.
+    """
+    if not manager.save(step, args=items, force=True):
+        raise OSError("Orbax declined")
+
+
+def _is_quickly_copied(state: PyTree) -> bool:
+    """Whether the loop is to wait for no more than a copy: what Orbax does before it
+    copies took 80 ms for 100 arrays of 1 MiB, a copy 8 to 25 (two cores). A device has
+    no room for another state, and several processes save in step."""
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(state) if hasattr(leaf, "nbytes")]
+    alone = jax.process_count() == 1 and jax.default_backend() == "cpu"
+    return alone and sum(sizes) <= COPIED_UP_TO
 
 
 def _only(**items: Any) -> Any:

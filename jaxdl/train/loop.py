@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -21,6 +20,7 @@ from jaxdl.train import recompiling
 from jaxdl.train.checkpoints import Checkpoints
 from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.progress import Rule
+from jaxdl.train.state import copied
 from jaxdl.train.step import Step
 
 # feed(step) is one batch; feed(step, count) is count of them, stacked.
@@ -232,15 +232,9 @@ class _Now(NamedTuple):
     large: bool = False  # whether the best is unsaved, and too large to wait
 
 
-@jax.jit
-def _copied(state: PyTree) -> PyTree:
-    """One program: one for each shape of an array took 0.2 s to compile."""
-    return jax.tree.map(jnp.copy, state)
-
-
 def _begin(plan: _Plan, state: PyTree) -> _Now:
     """Where to begin: restored, or as given."""
-    state = _copied(state)  # steps donate theirs
+    state = copied(state)  # steps donate theirs
     at, progress, totals = 0, plan.judge.start(plan.rule, state), None
     if plan.checkpoints is not None:
         began = time.perf_counter()
@@ -353,7 +347,7 @@ def _check(plan: _Plan, run: _Now) -> _Now:
         return run
     small = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) <= KEPT_BYTES
     if small or plan.checkpoints is None:
-        kept = _Best(at, _copied(state), progress)
+        kept = _Best(at, copied(state), progress)
         return run._replace(best=kept)
     return run._replace(best=None, large=True)
 

@@ -2,11 +2,12 @@
 
 import shutil
 
+import jax
 import jax.numpy as jnp
 import pytest
 
 from jaxdl import optimizers, train
-from jaxdl.train import manifest
+from jaxdl.train import checkpoints, manifest
 from jaxdl.train.progress import start
 from tests.train.problems import bits, state
 
@@ -20,10 +21,10 @@ def filled(number):
 
 def saved(folder, steps, best_step):
     progress = start(RULE, filled(0)).replace(best_step=jnp.asarray(best_step))
-    with train.Checkpoints(folder) as checkpoints:
+    with train.Checkpoints(folder) as saving:
         for number in steps:
             best = best_step if number >= best_step else -1
-            checkpoints.save(number, filled(number), progress, {"n": number}, best)
+            saving.save(number, filled(number), progress, {"n": number}, best)
     return progress
 
 
@@ -56,6 +57,40 @@ def test_restores_every_bit(tmp_path):
     assert bits(restored.state) == bits(filled(20))
     assert bits(restored.progress) == bits(progress)
     assert restored.totals == totals
+
+
+@pytest.mark.parametrize("most", [checkpoints.COPIED_UP_TO, 0])
+def test_the_next_step_may_take_the_arrays_at_once(tmp_path, monkeypatch, most):
+    """Small states are saved from a copy; of larger ones Orbax makes one."""
+    monkeypatch.setattr(checkpoints, "COPIED_UP_TO", most)
+    progress, given = start(RULE, filled(0)), filled(7)
+    with train.Checkpoints(tmp_path) as saving:
+        saving.save(7, given, progress)
+        jax.jit(lambda x: jax.tree.map(lambda a: a * 0, x), donate_argnums=0)(
+            given.params
+        )
+    with train.Checkpoints(tmp_path) as reading:
+        restored = reading.restore(filled(0), progress)
+    assert bits(restored.state) == bits(filled(7))
+
+
+def test_a_save_that_fails_behind_the_loop_is_told(tmp_path, monkeypatch):
+    told = []
+    with train.Checkpoints(tmp_path, warn=told.append) as saving:
+        saving.save(1, filled(1), start(RULE, filled(0)))
+        saving.wait()
+
+        def full(*_):
+            raise OSError("no room")
+
+        monkeypatch.setattr(checkpoints, "_hand", full)
+        saving.save(2, filled(2), start(RULE, filled(0)))
+        saving.wait()
+        monkeypatch.undo()
+        saving.save(3, filled(3), start(RULE, filled(0)))
+    assert saving.failed == [2]
+    assert told[0].startswith("checkpoint 2 could not be saved (no room")
+    assert told[1:] == ["checkpoints can be saved again: 3 is."]
 
 
 def test_the_best_is_read_without_a_template(tmp_path):
