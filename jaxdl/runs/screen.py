@@ -46,10 +46,10 @@ def show_start(task: Any, machine: Any, to: "Console | None" = None) -> None:
 
 def kernels_line(to: "Console | None" = None) -> None:
     """Prints which compiled kernels there are, or how they are to be had."""
-    if kernels.load():
-        line = f"compiled kernels for {kernels.KINDS}"
-    elif kernels.switched_off():
+    if kernels.switched_off():
         line = f"compiled kernels left out ({kernels.SWITCH}=off)"
+    elif kernels.load():
+        line = f"compiled kernels for {kernels.KINDS}"
     elif kernels.buildable():
         line = (
             f"no compiled kernels: python -m jaxdl.kernels makes those for "

@@ -10,6 +10,7 @@ import logging as standard_logging
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -409,6 +410,9 @@ def _hand(manager: Any, step: int, items: Any) -> None:
     Raises:
       OSError: it does not take it.
     """
+    # Of a save that failed before, which has been told, Orbax tells each thread anew.
+    with suppress(Exception):
+        manager.wait_until_finished()
     if not manager.save(step, args=items, force=True):
         raise OSError("Orbax declined")
 
