@@ -52,7 +52,7 @@ def kernels_line(to: "Console | None" = None) -> None:
         line = f"compiled kernels for {kernels.KINDS}"
     elif kernels.buildable():
         line = (
-            f"no compiled kernels: python -m jaxdl.kernels makes those for "
+            "no compiled kernels: python -m jaxdl.kernels makes those for "
             f"{kernels.KINDS}, once, and steps quicker"
         )
     else:

@@ -4,6 +4,7 @@ import jax
 
 from jaxdl.runs import screen
 from jaxdl.runs.machine import Machine
+from jaxdl.train.state import size_bytes
 from jaxdl.train.task import Plan, Task, layout
 
 
@@ -19,7 +20,7 @@ def dry_run(task: Task, plan: Plan) -> int:
     memory = compiled.memory_analysis()
     parts = {
         "state": sum(row[-1] for row in layout(state)),
-        "batch": sum(leaf.nbytes for leaf in jax.tree.leaves(batch)),
+        "batch": size_bytes(batch),
     }
     if memory is not None:
         parts["intermediate values of a step"] = memory.temp_size_in_bytes

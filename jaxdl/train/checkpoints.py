@@ -21,7 +21,7 @@ from jaxtyping import PyTree
 
 from jaxdl.train import manifest, orbax_words
 from jaxdl.train.shapes import shape_difference, shapes
-from jaxdl.train.state import copied
+from jaxdl.train.state import copied, size_bytes
 
 # Where steps go that make room: moved there whole, then deleted. Deleted in their
 # place they would be steps with some of their files, for a moment or for ever.
@@ -421,9 +421,8 @@ def _is_quickly_copied(state: PyTree) -> bool:
     """Whether the loop is to wait for no more than a copy: what Orbax does before it
     copies took 80 ms for 100 arrays of 1 MiB, a copy 8 to 25 (two cores). A device has
     no room for another state, and several processes save in step."""
-    sizes = [leaf.nbytes for leaf in jax.tree.leaves(state) if hasattr(leaf, "nbytes")]
     alone = jax.process_count() == 1 and jax.default_backend() == "cpu"
-    return alone and sum(sizes) <= COPIED_UP_TO
+    return alone and size_bytes(state) <= COPIED_UP_TO
 
 
 def _only(**items: Any) -> Any:

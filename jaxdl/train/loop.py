@@ -20,7 +20,7 @@ from jaxdl.train import recompiling
 from jaxdl.train.checkpoints import Checkpoints
 from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.progress import Rule
-from jaxdl.train.state import copied
+from jaxdl.train.state import copied, size_bytes
 from jaxdl.train.step import Step
 
 # feed(step) is one batch; feed(step, count) is count of them, stacked.
@@ -345,7 +345,7 @@ def _check(plan: _Plan, run: _Now) -> _Now:
     run = run._replace(state=state, progress=progress, totals=None)
     if plan.judge.best_step(progress) != at:
         return run
-    small = sum(leaf.nbytes for leaf in jax.tree.leaves(state)) <= KEPT_BYTES
+    small = size_bytes(state) <= KEPT_BYTES
     if small or plan.checkpoints is None:
         kept = _Best(at, copied(state), progress)
         return run._replace(best=kept)

@@ -72,6 +72,11 @@ def evaluation_params(state: State) -> PyTree:
     return state.params if state.ema is None else state.ema
 
 
+def size_bytes(tree: PyTree) -> int:
+    """Bytes of all arrays together."""
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+
+
 @jax.jit
 def copied(tree: PyTree) -> PyTree:
     """Arrays of their own, which a step may donate. One program: one for each shape of

@@ -175,8 +175,7 @@ def test_kernels_that_cannot_be_built_are_told_of_and_done_without(
 
 
 def test_kernels_are_built_once_and_left_out_when_asked(monkeypatch, capsys):
-    monkeypatch.delenv(kernels.SWITCH)
-    monkeypatch.setenv(kernels.SWITCH, "")  # so that it is set back
+    monkeypatch.setenv(kernels.SWITCH, "")
     there, built = [], "library.so"
     monkeypatch.setattr(kernels, "built", lambda: there and built)
     monkeypatch.setattr(kernels, "build", lambda: there.append(built))
