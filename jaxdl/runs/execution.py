@@ -8,8 +8,8 @@ import dataclasses
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from functools import partial
+from contextlib import ExitStack, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -210,7 +210,9 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
             incomplete=lambda fitted: outcome.write_incomplete(
                 *about, fitted, recorder
             ),
-            complete=lambda fitted: outcome.finish(*about, fitted, recorder),
+            complete=lambda fitted, saved: outcome.finish(
+                *about, fitted, recorder, saved
+            ),
         )
 
 
@@ -224,13 +226,17 @@ def _follow(request: Request, folder: RunFolder, machine: Machine) -> int:
         Follower(machine),
         evaluate=lambda state: machine.measure(state, validation),
         incomplete=lambda fitted: None,
-        complete=lambda fitted: _measure(machine, fitted),
+        complete=lambda fitted, saved: _measure(machine, fitted),
     )
 
 
 def _measure(machine: Machine, fitted: train.Fitted) -> None:
     """The part that all processes take in the outcome."""
     outcome.measure(machine, fitted.best)
+
+
+# Waits for the run's last save, and says whether the last state is on disk.
+Saved = Callable[[], bool]
 
 
 class Witness(Protocol):
@@ -255,7 +261,7 @@ def train_to_the_end(
     *,
     evaluate: Callable[[Any], dict[str, Any]],
     incomplete: Callable[[train.Fitted], None],
-    complete: Callable[[train.Fitted], None],
+    complete: Callable[[train.Fitted, Saved], None],
 ) -> int:
     """Fit what the machine holds, under signals and profiler; the exit code.
 
@@ -263,31 +269,41 @@ def train_to_the_end(
       request, folder, machine, recorder: of the run.
       evaluate: state to validation metrics.
       incomplete: told of a run that was interrupted or failed.
-      complete: told of one that came to its end.
+      complete: told of one that came to its end, while its last save goes on: what says
+        that the run is finished it writes only if its second argument is true, which
+        waits for that save.
     """
-    with signals.catch() as caught:
-        fitted, checkpoints, told = _fit(
-            request, folder, machine, recorder, evaluate, _agreed(caught)
+    with (
+        signals.catch() as caught,
+        machine.checkpoints(
+            folder.states, verify=request.verify, warn=recorder.warn
+        ) as checkpoints,
+    ):
+        fitted, told = _fit(
+            request, folder, machine, checkpoints, recorder, evaluate, _agreed(caught)
         )
-    if not folder.path.is_dir() and hosts.primary():
-        # Nothing is made anew there: it would not be this run.
-        raise FileNotFoundError(f"the run's folder {folder.path} is gone.")
-    saved = _say_unsaved(checkpoints, fitted)
+        saved = cache(partial(_saved, folder, checkpoints, fitted, recorder))
+        if fitted.status not in ("failed", "interrupted"):
+            try:
+                with caught.raising() if hosts.count() == 1 else nullcontext():
+                    complete(fitted, saved)
+            except KeyboardInterrupt:
+                fitted = dataclasses.replace(fitted, status="interrupted")
+        whole = saved()
     if fitted.status == "failed":
         incomplete(fitted)
         print(told)
         return 1
     if fitted.status == "interrupted":
         incomplete(fitted)
-        done = "and saved; go on with:" if saved else "but not saved; go on with:"
+        done = "and saved; go on with:" if whole else "but not saved; go on with:"
         print(f"stopped at step {fitted.step} {done}")
         print(f"  {resume_command(request.experiment, folder)}")
         return caught.exit_code
-    if not saved:
+    if not whole:
         # Not finished: the same command then goes on from what there is.
         incomplete(dataclasses.replace(fitted, status="failed"))
         return 1
-    complete(fitted)
     return 1 if checkpoints.best_lost else 0
 
 
@@ -295,18 +311,15 @@ def _fit(
     request: Request,
     folder: RunFolder,
     machine: Machine,
+    checkpoints: train.Checkpoints,
     recorder: Witness,
     evaluate: Callable[[Any], dict[str, Any]],
     interrupted: Callable[[], bool],
-) -> tuple[train.Fitted, train.Checkpoints, str]:
-    """What was fitted, its checkpoints, closed, and what to say where a step was not
-    finite."""
+) -> tuple[train.Fitted, str]:
+    """What was fitted, and what to say where a step was not finite."""
     plan = machine.plan
     with (
         machine.feed,
-        machine.checkpoints(
-            folder.states, verify=request.verify, warn=recorder.warn
-        ) as checkpoints,
         profiled(
             recorder.watch,
             folder.path if request.profile and hosts.primary() else None,
@@ -336,12 +349,25 @@ def _fit(
             interrupted=interrupted,
             agree=hosts.anyone if machine.way.processes > 1 else None,
         )
-        began = time.perf_counter()
-        checkpoints.wait()
-        watch.timed("saving", time.perf_counter() - began)
         recorder.close_line()
         told = _failure(folder, machine, fitted) if fitted.status == "failed" else ""
-    return fitted, checkpoints, told
+    return fitted, told
+
+
+def _saved(
+    folder: RunFolder,
+    checkpoints: train.Checkpoints,
+    fitted: train.Fitted,
+    recorder: Witness,
+) -> bool:
+    """Whether the last state is on disk, when it has been waited for."""
+    began = time.perf_counter()
+    checkpoints.wait()
+    recorder.watch.timed("saving", time.perf_counter() - began)
+    if not folder.path.is_dir() and hosts.primary():
+        # Nothing is made anew there: it would not be this run.
+        raise FileNotFoundError(f"the run's folder {folder.path} is gone.")
+    return _say_unsaved(checkpoints, fitted)
 
 
 def _say_unsaved(checkpoints: train.Checkpoints, fitted: train.Fitted) -> bool:

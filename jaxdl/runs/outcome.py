@@ -122,13 +122,20 @@ def finish(
     machine: Machine,
     fitted: train.Fitted,
     recorder: Account,
+    saved: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Test the best state, write all that a finished run has, print the result."""
+    """Test the best state, write all that a finished run has, print the result.
+
+    Nothing of it is kept unless the last state is ``saved``, which is asked when
+    the devices have nothing left to do.
+    """
     best_step = fitted.best_step
     with ThreadPoolExecutor(1, thread_name_prefix="jaxdl-baselines") as other:
         # They compute in NumPy, and leave the interpreter to what is drawn.
         coming = other.submit(_on_one_thread, machine.task.baselines)
         values, pictures = test(machine, fitted.best)
+        if not saved():
+            return
         recorder.test(best_step if best_step >= 0 else fitted.step, values)
         history = writers.read(folder.metrics)
         plots.learning_curves(

@@ -186,8 +186,11 @@ def _finish(
     recorder: Recorder,
     together: Machine,
     fitted: train.Fitted,
+    saved: execution.Saved,
 ) -> None:
     """Each member's checkpoints, test part and report; then those of the whole."""
+    if not saved():
+        return
     machines = machines_of(members)
     whole = machines[0].way.whole  # members may lie on devices of their own
     fitted = dataclasses.replace(

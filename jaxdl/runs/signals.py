@@ -10,9 +10,10 @@ from typing import Any
 
 @dataclass
 class Caught:
-    """The signal that came, or 0."""
+    """The signal that came, or 0; whether it is raised rather than only noted."""
 
     number: int = 0
+    raised: bool = False
 
     def __call__(self) -> bool:
         return self.number != 0
@@ -21,6 +22,18 @@ class Caught:
     def exit_code(self) -> int:
         """128 + signal, as a shell has it: 130 for Ctrl-C, 143 for SIGTERM."""
         return 128 + self.number if self.number else 0
+
+    @contextlib.contextmanager
+    def raising(self) -> Iterator[None]:
+        """While inside, a signal ends what is done: it, or one noted before, raises
+        KeyboardInterrupt."""
+        self.raised = True
+        try:
+            if self.number:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self.raised = False
 
 
 @contextlib.contextmanager
@@ -40,6 +53,8 @@ def catch() -> Iterator[Caught]:
         caught.number = number
         for name in before:
             signal.signal(name, signal.SIG_DFL)
+        if caught.raised:
+            raise KeyboardInterrupt
 
     try:
         for name in (signal.SIGINT, signal.SIGTERM):

@@ -44,12 +44,14 @@ class Times:
         self._began = clock() if began is None else began
         self._spent: dict[str, float] = defaultdict(float)
         self._unclaimed = 0.0  # compiling, in what has not been told yet
-        self._before_end: float | None = None
+        self._rest: float | None = None  # what was in no part, at the end
 
     def compiled(self, seconds: float) -> None:
         """Told when something was compiled."""
         self._spent["compile"] += seconds
-        self._unclaimed += seconds
+        # Of what comes after the loop, only waiting for its last save is told.
+        if self._rest is None:
+            self._unclaimed += seconds
 
     def timed(self, what: str, seconds: float) -> dict[str, float]:
         """Told of time in the loop; it as ``what`` and, of that, "compile" to add."""
@@ -67,15 +69,16 @@ class Times:
 
     def ended(self) -> None:
         """Told after the last step."""
-        if self._before_end is None:
-            self._before_end = self.since_start() - self._spent["compile"]
+        if self._rest is None:
+            self._rest = self.since_start() - sum(self._spent.values())
+            self._unclaimed = 0.0
 
     def parts(self) -> dict[str, float]:
         """``wall`` and ``PARTS``, in seconds, which add up to it."""
         wall = self.since_start()
         spent = {part: self._spent[part] for part in PARTS}
-        if self._before_end is not None:
-            spent["end"] = wall - self._before_end - spent["compile"]
+        if self._rest is not None:
+            spent["end"] = wall - self._rest - sum(spent.values())
         spent["rest"] = wall - sum(spent.values())
         return {"wall": wall, **spent}
 

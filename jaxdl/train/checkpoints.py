@@ -8,6 +8,7 @@ and the hashes of its files, without which none is trusted.
 import json
 import logging as standard_logging
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -81,12 +82,14 @@ class Checkpoints:
         self.folder = Path(folder).resolve()
         self.read_only, self.verify = read_only, verify
         self.failed: list[int] = []  # steps that could not be saved
+        self.seconds = 0.0  # that the last save took, until it was on disk
         self._failing = False  # whether the last save failed
         self.best_lost = False  # whether another state takes the place of the best
         self._warn, self._whole, self._told = warn, whole, told
         self._manager: Any = None  # opened late: importing Orbax takes a while
         self._best_step = -1
         self._saving: int | None = None  # the step on its way to the disk
+        self._began = 0.0  # when that was asked for
         self._pool: ThreadPoolExecutor | None = None
         self._handed: Future[None] | None = None  # a copy, on its way to Orbax
 
@@ -179,6 +182,14 @@ class Checkpoints:
         """Whether a step is on disk."""
         return step in self._steps()
 
+    def is_whole(self, step: int) -> bool:
+        """Whether a step is on disk and, where that is verified, what its manifest
+        says; all processes agree."""
+        whole = self.holds(step)
+        if whole and self.verify and jax.process_index() == 0:
+            whole = not manifest.wrong(self.folder / str(step))
+        return self._told([int(whole)]) == [1]
+
     def save(
         self,
         step: int,
@@ -204,6 +215,7 @@ class Checkpoints:
         # may go is asked when it is finished. (Saving would wait for it anyway.)
         self.wait()
         self._sweep()
+        self._began = time.perf_counter()
         try:
             if self._manager is not None and not self.folder.is_dir():
                 raise FileNotFoundError(f"{self.folder} is gone")
@@ -241,6 +253,7 @@ class Checkpoints:
                 handed.result()
             self._manager.wait_until_finished()
             self._seal_late(self.folder / str(self._saving))
+            self.seconds = time.perf_counter() - self._began
             if self._failing:
                 self._warn(f"checkpoints can be saved again: {self._saving} is.")
                 self._failing = False

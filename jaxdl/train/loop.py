@@ -30,16 +30,19 @@ Values = dict[str, Any]
 # How often metrics are read while the device works.
 READ_SECONDS = 0.1
 
-# How much work a kill may cost.
-SAVE_SECONDS = 10.0
-
-# The best state waits in memory for the next save, up to this size: it may improve many
-# times before it is worth one.
+# The best state waits in memory for the next save, up to this size, as it may improve
+# many times before it is worth one; and stays there, to be tested at the end.
 KEPT_BYTES = 2**28
 
 
 def _nothing(*_: Any, **__: Any) -> None:
     return None
+
+
+def save_interval(seconds: float) -> float:
+    """Seconds between saves, and so of work that a kill may cost, where saving takes
+    so many: 10, or up to 60 so that saving takes no more than a hundredth."""
+    return min(max(10.0, 100 * seconds), 60.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,6 +217,7 @@ class _Best(NamedTuple):
     at: int
     state: PyTree
     progress: Any
+    saved: bool = False
 
 
 class _Now(NamedTuple):
@@ -224,7 +228,7 @@ class _Now(NamedTuple):
     progress: Any
     totals: Any  # sums of the training metrics since the last check
     pending: tuple[tuple[int, int, Any], ...]  # (step after, steps, metrics) unread
-    best: _Best | None  # where it waits in memory for a save
+    best: _Best | None  # where it is in memory
     status: str
     read_at: float
     saved_at: float
@@ -256,9 +260,11 @@ def _due(at: int, every: int, steps: int) -> bool:
 
 def _overdue(plan: _Plan, run: _Now) -> bool:
     """When to save is a matter of time alone: it changes no result."""
-    if plan.save_every and run.best is None and not run.large:
+    unsaved = run.large or (run.best is not None and not run.best.saved)
+    if plan.checkpoints is None or (plan.save_every and not unsaved):
         return False
-    late = run.large or time.perf_counter() - run.saved_at > SAVE_SECONDS
+    often = save_interval(plan.checkpoints.seconds)
+    late = run.large or time.perf_counter() - run.saved_at > often
     return late if plan.agree is None else plan.agree(late)
 
 
@@ -355,12 +361,14 @@ def _check(plan: _Plan, run: _Now) -> _Now:
 def _save_best(plan: _Plan, run: _Now) -> _Now:
     """Save the best state, where it is in memory alone."""
     best = run.best
-    if plan.checkpoints is None or best is None or not plan.watch.settled():
+    if plan.checkpoints is None or best is None or best.saved:
+        return run
+    if not plan.watch.settled():
         return run
     began = time.perf_counter()
     plan.checkpoints.save(best.at, best.state, best.progress, None, best.at)
     plan.watch.timed("saving", time.perf_counter() - began)
-    return run._replace(best=None)
+    return run._replace(best=best._replace(saved=True))
 
 
 def _save(plan: _Plan, run: _Now) -> _Now:
@@ -374,7 +382,8 @@ def _save(plan: _Plan, run: _Now) -> _Now:
     plan.checkpoints.save(run.at, run.state, run.progress, totals, best_step)
     now = time.perf_counter()
     plan.watch.timed("saving", now - began)
-    return run._replace(saved_at=now, best=None, large=False)
+    best = None if run.best is None else run.best._replace(saved=True)
+    return run._replace(saved_at=now, best=best, large=False)
 
 
 def _fitted(plan: _Plan, run: _Now) -> Fitted:
@@ -390,8 +399,12 @@ def _best(plan: _Plan, run: _Now) -> tuple[PyTree, int]:
         return held, best_step
     if best_step in (-1, run.at):
         return run.state, best_step
-    if run.best is not None and run.best.at == best_step:
-        return run.best.state, best_step
+    held = run.best.state if run.best and run.best.at == best_step else None
+    # Later commands will read it from the disk: where it is lost there, that is told.
+    if held is not None and (
+        plan.checkpoints is None or plan.checkpoints.is_whole(best_step)
+    ):
+        return held, best_step
     assert plan.checkpoints is not None  # else it is in memory
     began = time.perf_counter()
     plan.checkpoints.wait()

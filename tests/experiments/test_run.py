@@ -1,7 +1,9 @@
 """A run from the command line and from Python, and the folder it leaves."""
 
+import errno
 import json
 import os
+import signal
 from functools import partial
 
 import jax
@@ -11,9 +13,10 @@ import pytest
 from experiments import image_classification
 from experiments.saved import settings_of
 from jaxdl import drill, models, runs
-from jaxdl.runs import writers
+from jaxdl.runs import outcome, writers
 from jaxdl.runs.folder import RunFolder, lock
 from jaxdl.runs.machine import Machine
+from jaxdl.train import manifest
 from tests.experiments.shared import command
 
 SUMMARY = [
@@ -148,6 +151,46 @@ def test_equal_flags_give_equal_bits(train, monkeypatch):
     assert "--xla_gpu_deterministic_ops=true" in about["variables"]["XLA_FLAGS"]
     other = train(**changes, seed=1)
     assert "metrics.jsonl" in drill.differences(other, folders[0])
+
+
+def test_a_signal_in_the_test_part_leaves_a_run_that_goes_on(
+    train, monkeypatch, tmp_path, capfd
+):
+    """The last save is on its way then; the part is computed anew, once logged."""
+    workdir, test = tmp_path / "run", outcome.test
+
+    def signalled(machine, state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return test(machine, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outcome, "test", signalled)
+        train(workdir, code=143, max_steps=3)
+    assert "stopped at step 3 and saved; go on with:" in capfd.readouterr().out
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert (summary["status"], summary["step"]) == ("interrupted", 3)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    check_folder(train(workdir, max_steps=3))
+
+
+def test_a_run_whose_last_save_fails_says_so_and_is_not_finished(
+    train, monkeypatch, tmp_path, capfd
+):
+    """Also where that is only known when the test part is computed."""
+    workdir = tmp_path / "run"
+
+    def full(place):
+        raise OSError(errno.ENOSPC, "no room", str(place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "write", full)
+        train(workdir, code=1, max_steps=3)
+    told = " ".join(capfd.readouterr().err.split())
+    assert "checkpoint 3 could not be saved, and so the last state is not on" in told
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert (summary["status"], summary["metrics"]) == ("failed", {})
+    assert not (workdir / "report.html").exists()
+    check_folder(train(workdir, max_steps=3))
 
 
 def test_a_second_run_in_one_folder_is_refused(train, settings):

@@ -24,6 +24,15 @@ def test_the_first_is_noted_and_the_second_is_the_system_s(number, code):
     assert signal.getsignal(number) is before
 
 
+def test_raising_it_ends_what_is_done_also_one_that_came_before():
+    with signals.catch() as caught:
+        with pytest.raises(KeyboardInterrupt), caught.raising():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert caught.exit_code == 143
+        with pytest.raises(KeyboardInterrupt), caught.raising():
+            pytest.fail("one was noted before")
+
+
 def test_other_threads_set_no_handler():
     seen = []
 

@@ -135,7 +135,7 @@ def test_an_improvement_waits_for_the_next_save(
     tmp_path, monkeypatch, seconds, large, on_the_way
 ):
     """Unless the last save is a while ago, or it is too large to wait in memory."""
-    monkeypatch.setattr(loop, "SAVE_SECONDS", seconds)
+    monkeypatch.setattr(loop, "save_interval", lambda _: seconds)
     if large:
         monkeypatch.setattr(loop, "KEPT_BYTES", 0)
     seen = []
@@ -152,6 +152,13 @@ def test_an_improvement_waits_for_the_next_save(
     assert seen == on_the_way
     assert result.best_step == 12
     assert bits(result.best.params) == bits(fit(steps=12).state.params)
+
+
+@pytest.mark.parametrize(
+    ("takes", "between"), [(0.0, 10.0), (0.1, 10.0), (0.45, 45.0), (8.0, 60.0)]
+)
+def test_saves_that_take_long_are_further_apart(takes, between):
+    assert loop.save_interval(takes) == pytest.approx(between)
 
 
 @pytest.mark.parametrize("where", [8, 15])
