@@ -1,12 +1,13 @@
 """The loop against its bare step: what data, metrics and checkpoints cost a run.
 
-The run is a whole one, by ``runs.execute``: recorder, feed, evaluation, checkpoints
-at their defaults. Counted is its time from the first step to the last, and what it
-waits for the last save behind the test part, without compiling. The bare side is the same compiled step, by
-the same way and in equal blocks, over batches that lie on the device, and the same
-evaluation over batches that lie there too, as often as the run checks. So evaluating
-counts on both sides, and what is left between them is the loop's. Samples that a run
-shows as it learns are left out, and so is all else that comes after the last step.
+The run is a whole one, by ``runs.execute``: recorder, feed, evaluation, checkpoints at
+their defaults. Counted is its time from the first step to the last, and what it waits
+for the last save behind the test part, without compiling. The bare side is the same
+compiled step, by the same way and in equal blocks, over batches that lie on the device,
+and the same evaluation over batches that lie there too, as often as the run checks. So
+evaluating counts on both sides, and what is left between them is the loop's. Samples
+that a run shows as it learns are left out, and so is all else that comes after the last
+step.
 """
 
 import dataclasses
