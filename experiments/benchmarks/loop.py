@@ -70,8 +70,9 @@ def draw_images(path: Path, count: int = 54_000) -> None:
     np.savez(path, images=images, labels=labels)
 
 
-def bare_seconds(task: Task, plan: Plan) -> tuple[float, int]:
-    """Seconds of the plan's steps and checks without a loop, and steps a dispatch."""
+def bare_steps(task: Task, plan: Plan) -> Callable[[float], float]:
+    """The plan's steps and checks without a loop, compiled: told up to which part of
+    the plan, it goes on until there, and gives the seconds that took."""
     machine = Machine.of(task, plan)
     size = machine.steps_per_call
     way = machine.way.block if size > 1 else machine.way.step
@@ -83,15 +84,22 @@ def bare_seconds(task: Task, plan: Plan) -> tuple[float, int]:
     state = machine.state()
     state, metrics = step(state, batches[0])
     jax.block_until_ready([machine.evaluation(state, part) for part in parts])
-    began = time.perf_counter()
-    for at in range(size, plan.steps + 1, size):
-        state, metrics = step(state, batches[at // size % blocks])
-        if at % plan.evaluate_every < size or at == plan.steps:
-            jax.block_until_ready(metrics)
-            jax.device_get([machine.evaluation(state, part) for part in parts])
-    jax.block_until_ready(state)
     machine.feed.close()
-    return time.perf_counter() - began, size
+    taken = 0
+
+    def go_on(share: float) -> float:
+        nonlocal state, metrics, taken
+        began = time.perf_counter()
+        while taken + size <= share * plan.steps:
+            taken += size
+            state, metrics = step(state, batches[taken // size % blocks])
+            if taken % plan.evaluate_every < size or taken == plan.steps:
+                jax.block_until_ready(metrics)
+                jax.device_get([machine.evaluation(state, part) for part in parts])
+        jax.block_until_ready(state)
+        return time.perf_counter() - began
+
+    return go_on
 
 
 def run_account(name: str, task: Task, plan: Plan, settings: Any) -> dict[str, float]:
@@ -102,8 +110,10 @@ def run_account(name: str, task: Task, plan: Plan, settings: Any) -> dict[str, f
         return writers.read(RunFolder(Path(folder)).speed)[-1]["account"]
 
 
-def take(name: str, bare: bool) -> dict[str, Any]:
-    """One side of a case in this process: the run, or its bare step.
+def take(name: str) -> dict[str, Any]:
+    """The run of a case, and beside it the bare step: half of that before, half after,
+    so that it is the same machine that both ran on, which a process may slow down or
+    speed up by some percent as a whole.
 
     Returns:
       ``milliseconds`` a step, checks included on both sides.
@@ -120,14 +130,17 @@ def take(name: str, bare: bool) -> dict[str, Any]:
         "findings": lambda *_: Findings({}, {}),
     }
     task = dataclasses.replace(task, **nothing)
-    if bare:
-        seconds, _ = bare_seconds(task, plan)
-    else:
-        account = run_account(module.NAME, task, plan, settings)
-        told = ("start", "compile", "end")
-        seconds = account["wall"] - sum(account[name] for name in told)
-    return {
-        "losses": [],
-        "milliseconds": 1e3 * seconds / plan.steps,
-        "versions": {"jaxdl": __version__},
-    }
+    bare = bare_steps(task, plan)
+    before = bare(0.5)
+    account = run_account(module.NAME, task, plan, settings)
+    told = ("start", "compile", "end")
+    looped = account["wall"] - sum(account[name] for name in told)
+    ours, theirs = (
+        {
+            "losses": [],
+            "milliseconds": 1e3 * seconds / plan.steps,
+            "versions": {"jaxdl": __version__},
+        }
+        for seconds in (looped, before + bare(1.0))
+    )
+    return {**ours, "beside": {"bare step": theirs}}

@@ -124,7 +124,7 @@ def _sides(task: Task) -> dict[str, Any]:
 def _loop(task: Task) -> dict[str, Any]:
     from experiments.benchmarks import loop
 
-    return loop.take(task.case, bare=task.library != "jaxdl")
+    return loop.take(task.case)
 
 
 def _running(task: Task) -> dict[str, Any]:
