@@ -1,14 +1,14 @@
 """Compare jaxdl's speed with PyTorch, Keras and plain Flax on this machine.
 
 Each figure is measured side by side: a fresh process a library, by turns, as many
-threads each (guard: both sides in one); medians of the rounds, warm-up apart. From the
-same initial parameters on the same batches, the first losses of both sides must agree;
-else there is no figure. A ratio above 1 means that jaxdl is better. Beside jaxdl
-itself: loop (its peer the bare step), guard (against loss that is not finite; peer
-without), population (in turn), checkpoint (waiting for the disk), startup, build and
-compile (the first start), generation (no cache). Whole runs and data into the step read
-MNIST and tiny_shakespeare, prepared by TFDS in --data_dir; like imports they are taken
-once.
+threads each (loop, guard, products: both sides in one); medians of the rounds, warm-up
+apart. From the same initial parameters on the same batches, the first losses of both
+sides must agree; else there is no figure. A ratio above 1 means that jaxdl is better.
+Beside jaxdl itself: loop (its peer the bare step), guard (against loss that is not
+finite; peer without), products (of matrices, by XLA's choice of library), population
+(in turn), checkpoint (waiting for the disk), startup, build and compile (the first
+start), generation (no cache). Whole runs and data into the step read MNIST and
+tiny_shakespeare, prepared by TFDS in --data_dir; like imports they are taken once.
 """
 
 import dataclasses
@@ -71,6 +71,7 @@ MEASURES = {
     "memory": Measure("training", "peak_mib", "MiB"),
     "loop": Measure("loop", "milliseconds", "ms", (), ("bare step",)),
     "guard": Measure("guard", "milliseconds", "ms", (), ("unguarded",)),
+    "products": Measure("products", "milliseconds", "ms", (), ("XLA's choice",)),
     "population": Measure("population", "milliseconds", "ms", (), ("in turn",)),
     "inference": Measure(
         *("inference", "examples_a_second", "examples/s", ("torch",)), more=True

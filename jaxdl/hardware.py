@@ -1,6 +1,7 @@
 """What this machine lets a process use."""
 
 import os
+import platform
 from pathlib import Path
 
 
@@ -9,6 +10,28 @@ def cpu_count() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cpu_model() -> str:
+    """The processor's name, such as "AMD EPYC"; where that is not told, its kind."""
+    return _told("model name") or platform.processor() or platform.machine()
+
+
+def cpu_instructions() -> str:
+    """The processor's instruction sets, "fma avx2" among many ("flags" on x86,
+    "Features" on ARM); where they are not told, its kind."""
+    return _told("flags", "Features") or platform.machine()
+
+
+def _told(*names: str) -> str:
+    """The first line of /proc/cpuinfo of one of these names, without it; empty where
+    there is none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    found = (line.partition(":")[2] for line in lines if line.startswith(names))
+    return next(found, "").strip()
 
 
 def memory_bytes() -> int | None:

@@ -206,6 +206,7 @@ WORK: dict[str, Mapping[str, Any]] = {
     "guard": {
         name: CASES[name] for name in ("mlp_128", "cnn", "transformer_small", "dcgan")
     },
+    "products": {name: CASES[name] for name in ("mlp_32", "mlp_128", "vae")},
     "checkpoint": {"mlp_128": CASES["mlp_128"]},
     "startup": {"cnn": CASES["cnn"]},
     "import": {"library": None},
@@ -310,8 +311,8 @@ def side(
 
     Args:
       library: a key of ``LIBRARIES``, or a way of jaxdl's: "in turn" (members one
-        after another), "no cache" (all the text read anew for each token) or
-        "unguarded" (``--on_nonfinite=ignore``).
+        after another), "no cache" (all the text read anew for each token),
+        "unguarded" (``--on_nonfinite=ignore``) or "XLA's choice" (of who multiplies).
       case: what is trained, or asked.
       work: "training", "population", "inference" or "generation".
       parameters: the file of them; jaxdl writes it, the others read it.
@@ -322,7 +323,7 @@ def side(
       LookupError: the library has no such case.
     """
     # One library a process: the others are not even imported.
-    if library in ("jaxdl", "in turn", "no cache", "unguarded"):
+    if library in ("jaxdl", "in turn", "no cache", "unguarded", "XLA's choice"):
         from experiments.benchmarks import ours
 
         if work in ("inference", "generation"):
@@ -332,7 +333,8 @@ def side(
         if library == "in turn":
             return ours.make_in_turn(case, parameters, cores, device)
         rule = "ignore" if library == "unguarded" else "stop"
-        return ours.make(case, parameters, cores, device, on_nonfinite=rule)
+        choose = library != "XLA's choice"
+        return ours.make(case, parameters, cores, device, rule, choose)
     if library == "keras":
         from experiments.benchmarks import peer_keras
 

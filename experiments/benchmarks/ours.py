@@ -24,11 +24,17 @@ from jaxdl.train import population
 
 
 def make(
-    case: Case, parameters: Path, cores: int, device: str, on_nonfinite: str = "stop"
+    case: Case,
+    parameters: Path,
+    cores: int,
+    device: str,
+    on_nonfinite: str = "stop",
+    choose: bool = True,
 ) -> Side:
-    """The case by the defaults of every flag; writes its initial parameters."""
+    """The case by the defaults of every flag, or without what jaxdl chooses for XLA's
+    compiler; writes its initial parameters."""
     del cores, device  # the worker has seen to them
-    return _run(case, *_learner(case, parameters, on_nonfinite))
+    return _run(case, *_learner(case, parameters, on_nonfinite), choose)
 
 
 def make_in_turn(case: Case, parameters: Path, cores: int, device: str) -> Side:
@@ -132,7 +138,9 @@ def _objective(case: Case, model: Any) -> objectives.Objective:
     return objectives.variational(as_it_is)
 
 
-def _run(case: Case, step: Any, state: Any, batches: list[Any]) -> Side:
+def _run(
+    case: Case, step: Any, state: Any, batches: list[Any], choose: bool = True
+) -> Side:
     """The step placed and compiled as ``--parallel`` and ``--steps_per_call`` have
     it when nothing is said."""
     if case.folds > 1:
@@ -140,7 +148,7 @@ def _run(case: Case, step: Any, state: Any, batches: list[Any]) -> Side:
         way, many, first = _members(case.folds, step, state, alone)
         run, fed, block = _blocks(way, 1, many, state, alone, batches, of_one=step)
     else:
-        way, first = _alone(case, step, state, batches[0]), state
+        way, first = _alone(case, step, state, batches[0], choose), state
         run, fed, block = _blocks(way, 0, step, state, batches[0], batches)
     state = way.state(first)
     held = {"state": state, "calls": 0}
@@ -192,11 +200,14 @@ def _fed(way: parallel.Placement, axis: int, block: int, batches: list[Any]) -> 
     ]
 
 
-def _alone(case: Case, step: Any, state: Any, batch: Any) -> parallel.Placement:
+def _alone(
+    case: Case, step: Any, state: Any, batch: Any, choose: bool = True
+) -> parallel.Placement:
     name = "auto"
     if parallel.cores.are_devices():
         name = parallel.cores.automatic(step, state, batch, case.size)
-    return parallel.placement(name)
+    options = parallel.compiler_options(step, state, batch)
+    return parallel.placement(name, compiler_options=options if choose else None)
 
 
 def _members(

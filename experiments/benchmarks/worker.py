@@ -101,7 +101,8 @@ def _sides(task: Task) -> dict[str, Any]:
     """Steps, questions or writing, timed in this process."""
     case, file = cases.WORK[task.work][task.case], Path(task.parameters)
     # A few percent are told apart only within one process, by turns.
-    together = [task.library] + (["unguarded"] if task.work == "guard" else [])
+    others = {"guard": ["unguarded"], "products": ["XLA's choice"]}
+    together = [task.library, *others.get(task.work, [])]
     try:
         sides = [
             cases.side(library, case, file, task.cores, task.device, task.work)
@@ -161,6 +162,7 @@ WORKS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "inference": _sides,
     "generation": _sides,
     "guard": _sides,
+    "products": _sides,
     "loop": _loop,
     "checkpoint": _running,
     "startup": _running,

@@ -3,13 +3,14 @@
 import hashlib
 import importlib.metadata
 import os
-import platform
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import jax
+
+from jaxdl.hardware import cpu_instructions, cpu_model
 
 _HERE = Path(__file__).parent
 _NAMES = ("attention", "convolution", "lstm", "normalization", "pooling")
@@ -34,7 +35,7 @@ def location() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     jaxlib = importlib.metadata.version("jaxlib")
     code = [path.read_text() for path in (*HEADERS, *SOURCES)]
-    about = (*code, " ".join(FLAGS), jaxlib, _cpu())
+    about = (*code, " ".join(FLAGS), jaxlib, cpu_model(), cpu_instructions())
     name = hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
     return Path(home) / "jaxdl" / "kernels" / f"{name}.so"
 
@@ -102,13 +103,3 @@ def _compiler(name: str) -> list[str]:
         f"no C++ compiler found ({names}): install one, such as g++, or set CXX. "
         "Without the kernels everything runs, only slower."
     )
-
-
-def _cpu() -> str:
-    """Model and instructions of this CPU ("flags" on x86, "Features" on ARM)."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    kinds = ("model name", "flags", "Features")
-    return " ".join(sorted({line for line in lines if line.startswith(kinds)}))

@@ -6,6 +6,7 @@ from jaxdl.parallel.cluster import Asked, join
 from jaxdl.parallel.layout import laid_out
 from jaxdl.parallel.members import apart, over_members
 from jaxdl.parallel.placement import Placement, placement
+from jaxdl.parallel.products import compiler_options
 from jaxdl.parallel.ways import (
     check_divides,
     data_mesh,
@@ -24,6 +25,7 @@ __all__ = [
     "apart",
     "automatic_block",
     "check_divides",
+    "compiler_options",
     "convolves",
     "cores",
     "data_mesh",

@@ -80,6 +80,22 @@ def largest_recurrence(
     return max(found, key=lambda recurrence: recurrence.operations)
 
 
+def largest_product(step: Callable[..., Any], state: Any, batch: Any) -> int:
+    """Multiplications of the largest matrix product of a step of dense layers; 0 for a
+    step with anything else that multiplies: batches of matrices, convolutions, kernels
+    and loops."""
+    found = [0]
+    for equation in _traced(step, state, batch):
+        name = equation.primitive.name
+        if name.startswith(("conv_general", "jaxdl_", "scan", "while", "ffi_call")):
+            return 0
+        if name == "dot_general":
+            if equation.params["dimension_numbers"][1][0]:
+                return 0
+            found.append(_multiplications(equation))
+    return max(found)
+
+
 def _multiplications(product: core.JaxprEqn) -> int:
     (contracted, _), _ = product.params["dimension_numbers"]
     shape = product.invars[0].aval.shape  # type: ignore[attr-defined]

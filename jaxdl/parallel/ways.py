@@ -19,9 +19,15 @@ from jaxdl.batch import DEVICES, Batch
 from jaxdl.train.step import Step
 
 
-def jit(step: Step, *, donate: bool = True) -> Step:
+def jit(
+    step: Step,
+    *,
+    donate: bool = True,
+    compiler_options: dict[str, str] | None = None,
+) -> Step:
     """Compile the step; the old state's memory is given to the new one."""
-    return jax.jit(step, donate_argnums=(0,) if donate else ())
+    donated = (0,) if donate else ()
+    return jax.jit(step, donate_argnums=donated, compiler_options=compiler_options)
 
 
 def scan(step: Step) -> Step:

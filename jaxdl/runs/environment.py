@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from jaxdl import kernels
-from jaxdl.hardware import cpu_count, memory_bytes
+from jaxdl.hardware import cpu_count, cpu_instructions, cpu_model, memory_bytes
 from jaxdl.runs import same_code
 
 _PACKAGES = (
@@ -74,7 +74,7 @@ def environment(command: list[str] | None = None) -> dict[str, Any]:
         "command": [sys.executable, *sys.argv] if command is None else command,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": {"model": _cpu_model(), "count": cpu_count()},
+        "cpu": {"model": cpu_model(), "count": cpu_count()},
         "memory_bytes": memory_bytes(),
         "versions": versions(),
         "devices": [
@@ -129,17 +129,6 @@ def process_began() -> float:
     """The start of this process by ``time.perf_counter``; now, where the system does
     not tell."""
     return time.perf_counter() - (process_seconds() or 0.0)
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str | None:
@@ -225,7 +214,9 @@ def _private(root: Path) -> Path | None:
     another machine with the same home folder they could crash. And they are run,
     so a folder that someone else owns is not used.
     """
-    name = hashlib.sha256(f"{_cpu_model()} {_cpu_flags()}".encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"{cpu_model()} {cpu_instructions()}".encode()).hexdigest()[
+        :12
+    ]
     path = root / name
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -235,12 +226,3 @@ def _private(root: Path) -> Path | None:
             return path
     except (OSError, RuntimeError):
         return None
-
-
-def _cpu_flags() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.machine()
-    # "flags" on x86, "Features" on ARM.
-    return next((x for x in lines if x.startswith(("flags", "Features"))), "")

@@ -51,11 +51,16 @@ class Machine:
           ValueError: for an unknown way, or a batch that does not fit the devices.
         """
         name = plan.parallel
+        alone = _shapes(data_room.feed(task.data.train, plan.batch_size, plan.seed)(0))
+        one = task.step, jax.eval_shape(task.create, 0), alone
         if name == "auto" and not plan.mesh and parallel.cores.are_devices():
-            alone = data_room.feed(task.data.train, plan.batch_size, plan.seed)(0)
-            shape = jax.eval_shape(task.create, 0)
-            name = parallel.cores.automatic(task.step, shape, alone, plan.batch_size)
-        way = parallel.placement(name, mesh=plan.mesh, axes=models.LOGICAL_AXES)
+            name = parallel.cores.automatic(*one, plan.batch_size)
+        way = parallel.placement(
+            name,
+            mesh=plan.mesh,
+            axes=models.LOGICAL_AXES,
+            compiler_options=parallel.compiler_options(*one),
+        )
         parallel.check_divides(plan.batch_size, way.shares)
         feed = data_room.feed(
             task.data.train,
@@ -127,7 +132,9 @@ class Machine:
         rest = plan.steps > size > 1 and plan.steps % size
         if not rest or any(n % size for n in between) or not self.on_one_cpu:
             return None
-        return jax.jit(parallel.ways.counted(self.task.step), donate_argnums=0)
+        steps = parallel.ways.counted(self.task.step)
+        options = self.way.compiler_options
+        return jax.jit(steps, donate_argnums=0, compiler_options=options)
 
     @cached_property
     def answers(self) -> Callable[..., Any] | None:

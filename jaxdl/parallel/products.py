@@ -1,0 +1,53 @@
+"""Which of XLA's libraries multiplies a step's matrices on a CPU.
+
+XLA gives products and sums to YNNPACK and leaves the rest to Eigen and to its own
+loops. A step of dense layers is faster without YNNPACK, which transposes the kernel of
+a layer for its input's gradient, and before whose sums squares are written to memory.
+Milliseconds a step as XLA chooses and without, by turns (``experiments.benchmark
+--measure=products``; two cores of an AMD EPYC with AVX2, jax 0.10.1, 2026-11-27): VAE
+784-500-500-20 of 128 examples 10.9 and 10.3, MLP 784-256-256-10 of 32 1.00 and 0.90, of
+128 1.92 and 1.85; jax 0.12 alike. Steps that convolve were slower without (DCGAN 150
+and 177), attention and an LSTM undecided. With AVX-512 it was not measured: there XLA
+chooses.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxdl.hardware import cpu_instructions
+from jaxdl.parallel.blocks import largest_product
+
+# Multiplications of the largest product among those measured with gain: 32 x 784 x 256.
+# Where all are small, either takes no time.
+WORTH_CHOOSING = 6_000_000
+
+_WITHOUT = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def compiler_options(
+    step: Callable[..., Any], state: Any, batch: Any
+) -> dict[str, str] | None:
+    """What to tell XLA when it compiles a step; None: nothing.
+
+    Args:
+      step, state, batch: as one device computes them; shapes do.
+    """
+    if jax.default_backend() != "cpu" or "avx512" in cpu_instructions():
+        return None
+    if largest_product(step, state, batch) < WORTH_CHOOSING:
+        return None
+    return _WITHOUT if _is_known() else None
+
+
+@cache
+def _is_known() -> bool:
+    """Whether XLA has the option: it is no promise of its."""
+    try:
+        jax.jit(jnp.negative, compiler_options=_WITHOUT).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
