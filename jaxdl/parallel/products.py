@@ -3,11 +3,11 @@
 XLA gives products and sums to YNNPACK and leaves the rest to Eigen and to its own
 loops. A step of dense layers is faster without YNNPACK, which transposes the kernel of
 a layer for its input's gradient, and before whose sums squares are written to memory.
-Milliseconds a step as XLA chooses and without, by turns (``experiments.benchmark
+Times as fast without it, each of several pairs by turns (``experiments.benchmark
 --measure=products``; two cores of an AMD EPYC with AVX2, jax 0.10.1, 2026-11-27): VAE
-784-500-500-20 of 128 examples 10.9 and 10.3, MLP 784-256-256-10 of 32 1.00 and 0.90, of
-128 1.92 and 1.85; jax 0.12 alike. Steps that convolve were slower without (DCGAN 150
-and 177), attention and an LSTM undecided. With AVX-512 it was not measured: there XLA
+784-500-500-20 of 128 examples 1.02 to 1.08, MLP 784-256-256-10 of 32 1.06 to 1.12, of
+128 0.99 to 1.04; jax 0.12 alike. Steps that convolve were slower without (DCGAN 0.85
+and 0.95), attention and an LSTM undecided. With AVX-512 it was not measured: there XLA
 chooses.
 """
 

@@ -214,10 +214,8 @@ def _private(root: Path) -> Path | None:
     another machine with the same home folder they could crash. And they are run,
     so a folder that someone else owns is not used.
     """
-    name = hashlib.sha256(f"{cpu_model()} {cpu_instructions()}".encode()).hexdigest()[
-        :12
-    ]
-    path = root / name
+    told = f"{cpu_model()} {cpu_instructions()}"
+    path = root / hashlib.sha256(told.encode()).hexdigest()[:12]
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
