@@ -31,6 +31,7 @@ def test_a_case_end_to_end_with_plain_flax(capsys):
     assert [(row["case"], row["measure"], row["peer"]) for row in rows] == [
         ("mlp_32", "training_step", "flax"),
         ("mlp_32", "memory", "flax"),
+        ("mlp_32", "products", "XLA's choice"),
     ]
     for row in rows:
         assert set(row) == {f.name for f in dataclasses.fields(benchmark.Row)}
