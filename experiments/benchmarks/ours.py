@@ -138,9 +138,7 @@ def _objective(case: Case, model: Any) -> objectives.Objective:
     return objectives.variational(as_it_is)
 
 
-def _run(
-    case: Case, step: Any, state: Any, batches: list[Any], choose: bool = True
-) -> Side:
+def _run(case: Case, step: Any, state: Any, batches: list[Any], choose: bool) -> Side:
     """The step placed and compiled as ``--parallel`` and ``--steps_per_call`` have
     it when nothing is said."""
     if case.folds > 1:
@@ -206,8 +204,8 @@ def _alone(
     name = "auto"
     if parallel.cores.are_devices():
         name = parallel.cores.automatic(step, state, batch, case.size)
-    options = parallel.compiler_options(step, state, batch)
-    return parallel.placement(name, compiler_options=options if choose else None)
+    way = parallel.placement(name)
+    return parallel.tuned(way, step, state, batch) if choose else way
 
 
 def _members(

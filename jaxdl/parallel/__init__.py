@@ -6,7 +6,7 @@ from jaxdl.parallel.cluster import Asked, join
 from jaxdl.parallel.layout import laid_out
 from jaxdl.parallel.members import apart, over_members
 from jaxdl.parallel.placement import Placement, placement
-from jaxdl.parallel.products import compiler_options
+from jaxdl.parallel.products import compiler_options, tuned
 from jaxdl.parallel.ways import (
     check_divides,
     data_mesh,
@@ -39,5 +39,6 @@ __all__ = [
     "scan",
     "sharded",
     "split",
+    "tuned",
     "vmap",
 ]

@@ -38,7 +38,7 @@ class Placement:
       rows: ``size -> indices``: which examples of a batch this process is to put; None
         where it computes alone, and puts all.
       here: gives a tree that lies over several processes to this one, whole.
-      compiler_options: which steps are compiled with; of the name "none" alone.
+      compiler_options: what XLA is told when it compiles steps; see ``tuned``.
     """
 
     name: str
@@ -93,7 +93,6 @@ def placement(
     devices: Sequence[jax.Device] | None = None,
     mesh: str = "",
     axes: layout.Axes = (),
-    compiler_options: dict[str, str] | None = None,
 ) -> Placement:
     """The placement of a name over devices (all, of all processes, where None).
 
@@ -103,7 +102,6 @@ def placement(
       devices: those to use.
       mesh: such as "data:4,model:2"; empty: all devices split the batch.
       axes: what the axes of parameters count, for a mesh with a model axis.
-      compiler_options: for steps on one device.
 
     Raises:
       ValueError: an unknown name, or a mesh that does not fit the devices.
@@ -111,7 +109,7 @@ def placement(
     devices = tuple(devices or jax.devices())
     name = resolve(name, devices, mesh)
     if name == "none":
-        return _on_one(devices[0], compiler_options)
+        return _on_one(devices[0])
     if name == "pmap":
         return _replicas(devices)
     sizes = layout.parse_mesh(mesh, len(devices))
@@ -127,9 +125,7 @@ def placement(
     )
 
 
-def _on_one(device: jax.Device, compiler_options: dict[str, str] | None) -> Placement:
-    compiled = partial(ways.jit, compiler_options=compiler_options)
-
+def _on_one(device: jax.Device) -> Placement:
     def whole(tree: PyTree) -> PyTree:
         return jax.device_put(tree, device)
 
@@ -137,13 +133,12 @@ def _on_one(device: jax.Device, compiler_options: dict[str, str] | None) -> Plac
         name="none",
         devices=(device,),
         shares=1,
-        step=lambda step, axis=0: compiled(step),
-        block=lambda step, axis=0: compiled(ways.scan(step)),
+        step=lambda step, axis=0: ways.jit(step),
+        block=lambda step, axis=0: ways.jit(ways.scan(step)),
         evaluation=jax.jit,
         put=lambda batch, axis: whole(batch),
         whole=whole,
         state=whole,
-        compiler_options=compiler_options,
     )
 
 

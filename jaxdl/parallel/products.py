@@ -11,21 +11,41 @@ and 0.95), attention and an LSTM undecided. With AVX-512 it was not measured: th
 chooses.
 """
 
+import dataclasses
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxdl.hardware import cpu_instructions
+from jaxdl.parallel import ways
 from jaxdl.parallel.blocks import largest_product
+from jaxdl.parallel.placement import Placement
 
 # Multiplications of the largest product among those measured with gain: 32 x 784 x 256.
 # Where all are small, either takes no time.
 WORTH_CHOOSING = 6_000_000
 
 _WITHOUT = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def tuned(
+    way: Placement, step: Callable[..., Any], state: Any, batch: Any
+) -> Placement:
+    """The placement, which compiles this step as is best for it; a placement over
+    several devices as it is."""
+    options = compiler_options(step, state, batch) if way.name == "none" else None
+    if options is None:
+        return way
+    compiled = partial(ways.jit, compiler_options=options)
+    return dataclasses.replace(
+        way,
+        step=lambda step, axis=0: compiled(step),
+        block=lambda step, axis=0: compiled(ways.scan(step)),
+        compiler_options=options,
+    )
 
 
 def compiler_options(

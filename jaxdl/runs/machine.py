@@ -51,16 +51,11 @@ class Machine:
           ValueError: for an unknown way, or a batch that does not fit the devices.
         """
         name = plan.parallel
-        alone = _shapes(data_room.feed(task.data.train, plan.batch_size, plan.seed)(0))
-        one = task.step, jax.eval_shape(task.create, 0), alone
         if name == "auto" and not plan.mesh and parallel.cores.are_devices():
-            name = parallel.cores.automatic(*one, plan.batch_size)
-        way = parallel.placement(
-            name,
-            mesh=plan.mesh,
-            axes=models.LOGICAL_AXES,
-            compiler_options=parallel.compiler_options(*one),
-        )
+            alone = data_room.feed(task.data.train, plan.batch_size, plan.seed)(0)
+            shape = jax.eval_shape(task.create, 0)
+            name = parallel.cores.automatic(task.step, shape, alone, plan.batch_size)
+        way = parallel.placement(name, mesh=plan.mesh, axes=models.LOGICAL_AXES)
         parallel.check_divides(plan.batch_size, way.shares)
         feed = data_room.feed(
             task.data.train,
@@ -77,7 +72,7 @@ class Machine:
         return cls(
             task=task,
             plan=plan,
-            way=way,
+            way=parallel.tuned(way, task.step, state, batch),
             feed=feed,
             evaluation=way.evaluation(task.evaluation),
             steps_per_call=plan.steps_per_call

@@ -150,6 +150,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             for written in self.folder.glob(f"{self._saving}.*tmp*"):
                 manifest.write(written)
+        self.seconds = time.perf_counter() - self._began
 
     def _seal_late(self, place: Path) -> None:
         """Where an Orbax to come calls ``_seal`` elsewhere: a moment late."""
@@ -215,7 +216,6 @@ class Checkpoints:
         # may go is asked when it is finished. (Saving would wait for it anyway.)
         self.wait()
         self._sweep()
-        self._began = time.perf_counter()
         try:
             if self._manager is not None and not self.folder.is_dir():
                 raise FileNotFoundError(f"{self.folder} is gone")
@@ -223,6 +223,7 @@ class Checkpoints:
             if step in self.steps():
                 return
             self._best_step, self._saving = best_step, step
+            self._began = time.perf_counter()
             hand = partial(_hand, manager, step)
             if _is_quickly_copied(state):
                 self._pool = self._pool or ThreadPoolExecutor(1, "jaxdl-save")
@@ -253,7 +254,6 @@ class Checkpoints:
                 handed.result()
             self._manager.wait_until_finished()
             self._seal_late(self.folder / str(self._saving))
-            self.seconds = time.perf_counter() - self._began
             if self._failing:
                 self._warn(f"checkpoints can be saved again: {self._saving} is.")
                 self._failing = False

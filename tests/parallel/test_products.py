@@ -74,16 +74,18 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch):
     assert parallel.compiler_options(dense, STATE, BATCH) is None
 
 
-def test_steps_and_blocks_are_compiled_alike():
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="of a CPU's compiler")
+def test_steps_and_blocks_are_compiled_alike(monkeypatch):
     """Else a run that is resumed within a block would not equal one that is not."""
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    way = parallel.placement("none", compiler_options=options)
+    monkeypatch.setattr(products, "cpu_instructions", lambda: "fma avx2")
     state = jnp.ones((784, 256)) / 784
 
     def step(state, batch):
         loss, slope = jax.value_and_grad(lambda w: jnp.mean(jnp.tanh(batch @ w)))(state)
         return state - 0.1 * slope, {"loss": loss}
 
+    way = parallel.tuned(parallel.placement("none"), step, state, BATCH)
+    assert way.compiler_options is not None
     batches = jax.random.normal(jax.random.key(0), (4, 32, 784))
     once, told = way.block(step)(jnp.copy(state), batches)
     single = way.step(step)
@@ -91,3 +93,8 @@ def test_steps_and_blocks_are_compiled_alike():
         state, metrics = single(state, batch)
         assert metrics["loss"] == loss
     assert jnp.array_equal(once, state)
+
+
+def test_a_placement_over_devices_is_left_as_it_is():
+    way = parallel.placement("data")
+    assert parallel.tuned(way, dense, STATE, BATCH) is way

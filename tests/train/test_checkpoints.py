@@ -1,6 +1,8 @@
 """Checkpoints: latest and best both survive; what does not fit is refused."""
 
 import shutil
+import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -91,6 +93,21 @@ def test_a_save_that_fails_behind_the_loop_is_told(tmp_path, monkeypatch):
     assert saving.failed == [2]
     assert told[0].startswith("checkpoint 2 could not be saved (no room")
     assert told[1:] == ["checkpoints can be saved again: 3 is."]
+
+
+def test_a_save_takes_until_it_is_on_disk_however_late_that_is_noticed(
+    tmp_path, monkeypatch
+):
+    now = 0.0
+    clock = SimpleNamespace(perf_counter=lambda: now)
+    monkeypatch.setattr(checkpoints, "time", clock)
+    with train.Checkpoints(tmp_path) as saving:
+        saving.save(1, filled(1), start(RULE, filled(0)))
+        while not saving.holds(1):
+            time.sleep(0.01)
+        now = 100.0
+        saving.wait()
+        assert saving.seconds == 0.0
 
 
 def test_the_best_is_read_without_a_template(tmp_path):
