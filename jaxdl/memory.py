@@ -4,7 +4,7 @@ import ctypes
 import sys
 
 # Parameters of mallopt, from glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> bool:
@@ -16,7 +16,12 @@ def keep_freed_memory() -> bool:
     digits' CNN took 37 and 47 ms a step, and 25 and 35 with its memory kept (a busy
     virtual machine). The price: the process holds on to the most memory that it used.
 
-    Call it before the first step. It is for the whole process.
+    All threads share the one heap that can be kept: another thread's own heap gives
+    back what it frees, and maps blocks of over 64 MB apart, whatever it is told. XLA
+    computes on a thread of its own, where a Transformer of four layers faulted in 4,750
+    pages a step, a twentieth of its time.
+
+    Call it before JAX has begun to compute. It is for the whole process.
 
     Returns:
       Whether it was done: False where the C library is not glibc.
@@ -26,6 +31,6 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False
-    # No block is mapped apart from the heap, and the heap is never cut.
-    apart = library.mallopt(_MMAP_MAX, 0)
-    return bool(apart and library.mallopt(_TRIM_THRESHOLD, ctypes.c_int(2**31 - 1)))
+    # No block is mapped apart from the heap, which is never cut, and the only one.
+    options = {_MMAP_MAX: 0, _TRIM_THRESHOLD: 2**31 - 1, _ARENA_MAX: 1}
+    return all(library.mallopt(name, value) for name, value in options.items())
