@@ -46,13 +46,13 @@ class Judge:
 
 
 # One program: compiled one by one, its twelve operations took 0.3 s at a first check.
-_observed = jax.jit(observe, static_argnums=0)
+observed = jax.jit(observe, static_argnums=0)
 
 
 def _observe(
     rule: Rule, progress: Any, state: PyTree, values: Mapping[str, Any], step: int
 ) -> Verdict:
-    new = _observed(rule, progress, values[rule.monitor], step)
+    new = observed(rule, progress, values[rule.monitor], step)
     if float(new.factor) != float(progress.factor):
         state = with_rate(state, new)
     return Verdict(new, state)
