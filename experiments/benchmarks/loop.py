@@ -5,9 +5,10 @@ their defaults. Counted is its time from the first step to the last, and what it
 for the last save behind the test part, without compiling. The bare side is the same
 compiled step, by the same way and in equal blocks, over batches that lie on the device,
 and the same evaluation over batches that lie there too, as often as the run checks. So
-evaluating counts on both sides, and what is left between them is the loop's. Samples
-that a run shows as it learns are left out, and so is all else that comes after the last
-step.
+evaluating counts on both sides, and what is left between them is the loop's. The bare
+steps are taken in turn with the run's own, where it would show samples as it learns:
+what else the machine does, and what luck a process has with its memory, then strikes
+both alike. What comes after the last step is left out.
 """
 
 import dataclasses
@@ -22,14 +23,14 @@ import numpy as np
 
 from experiments import common, image_classification, language_model
 from jaxdl import __version__, runs
-from jaxdl.runs import writers
+from jaxdl.runs import shown, writers
 from jaxdl.runs.folder import RunFolder
 from jaxdl.runs.machine import Machine
-from jaxdl.train.task import Findings, Plan, Task
+from jaxdl.train.task import Findings, Plan, Shown, Task
 
 Built = Callable[[], tuple[Task, Plan]]
 
-# Batches on the device: more than the caches of a CPU hold.
+# Batches on the device.
 RESIDENT = 16
 
 
@@ -54,7 +55,7 @@ def cases(images: Path) -> dict[str, tuple[Any, Any]]:
         "transformer_small": (
             language_model,
             language_model.Settings(
-                context=128, width=128, layers=4, max_steps=150, evaluate_every=50
+                context=128, width=128, layers=4, max_steps=150, evaluate_every=25
             ),
         ),
     }
@@ -90,7 +91,7 @@ def bare_steps(task: Task, plan: Plan) -> Callable[[float], float]:
     def go_on(share: float) -> float:
         nonlocal state, metrics, taken
         began = time.perf_counter()
-        while taken + size <= share * plan.steps:
+        while taken + size <= min(share, 1.0) * plan.steps:
             taken += size
             state, metrics = step(state, batches[taken // size % blocks])
             if taken % plan.evaluate_every < size or taken == plan.steps:
@@ -111,9 +112,7 @@ def run_account(name: str, task: Task, plan: Plan, settings: Any) -> dict[str, f
 
 
 def take(name: str) -> dict[str, Any]:
-    """The run of a case, and beside it the bare step: half of that before, half after,
-    so that it is the same machine that both ran on, which a process may slow down or
-    speed up by some percent as a whole.
+    """The run of a case, and the bare step in turn with it.
 
     Returns:
       ``milliseconds`` a step, checks included on both sides.
@@ -124,23 +123,26 @@ def take(name: str) -> dict[str, Any]:
         draw_images(images)
         module, settings = cases(images)[name]
         task, plan = module.build(settings)
-    nothing: Any = {
-        "show": None,
-        "baselines": dict,
-        "findings": lambda *_: Findings({}, {}),
-    }
-    task = dataclasses.replace(task, **nothing)
+    nothing: Any = {"baselines": dict, "findings": lambda *_: Findings({}, {})}
+    task = dataclasses.replace(task, show=None, **nothing)
     bare = bare_steps(task, plan)
-    before = bare(0.5)
+    between = shown.every(plan.steps, plan.evaluate_every)
+    apart: list[float] = []
+
+    def take_turns(_: Any) -> Shown:
+        apart.append(bare((len(apart) + 0.5) * between / plan.steps))
+        return {}
+
+    task = dataclasses.replace(task, show=take_turns)
     account = run_account(module.NAME, task, plan, settings)
     told = ("start", "compile", "end")
-    looped = account["wall"] - sum(account[name] for name in told)
+    looped = account["wall"] - sum(account[name] for name in told) - sum(apart)
     ours, theirs = (
         {
             "losses": [],
             "milliseconds": 1e3 * seconds / plan.steps,
             "versions": {"jaxdl": __version__},
         }
-        for seconds in (looped, before + bare(1.0))
+        for seconds in (looped, sum(apart) + bare(1.0))
     )
     return {**ours, "beside": {"bare step": theirs}}
