@@ -17,6 +17,7 @@ from jaxdl.data.dataset import (
 )
 from jaxdl.data.feed import (
     Feed,
+    Kept,
     Passes,
     evaluation_batches,
     evaluation_feed,
@@ -39,6 +40,7 @@ __all__ = [
     "Augmentation",
     "Dataset",
     "Feed",
+    "Kept",
     "Passes",
     "Preprocess",
     "Source",

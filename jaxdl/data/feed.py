@@ -32,6 +32,9 @@ Rows = Callable[[int], np.ndarray]
 # How many calls ahead a streaming feed reads.
 AHEAD = 2
 
+# Of batches that are gone through again and again, what may stay on the device.
+KEPT_BYTES = 2**26
+
 
 def step_indices(
     size: int, batch_size: int, seed: int, step: int
@@ -191,6 +194,32 @@ class Passes:
 
     def _batch(self, number: int) -> Batch:
         return self.read(*self.order(number))
+
+
+class Kept:
+    """Passes over the same batches, which stay on the device(s) after the first, where
+    all together take at most ``most`` bytes: reading and placing them takes a small
+    model as long as evaluating it."""
+
+    def __init__(self, passes: Passes, most: int = KEPT_BYTES) -> None:
+        self._passes, self._most = passes, most
+        self._batches: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._batches is not None:
+            yield from self._batches
+            return
+        held: list[Batch] = []
+        room = self._most
+        for batch in self._passes:
+            room -= sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+            if room >= 0:
+                held.append(batch)
+            else:
+                held.clear()
+            yield batch
+        if room >= 0:
+            self._batches = held
 
 
 def pass_indices(size: int, batch_size: int, number: int) -> tuple[np.ndarray, Batch]:

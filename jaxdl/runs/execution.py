@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+from absl import flags
 
+from jaxdl import data as data_room
 from jaxdl import parallel, train
 from jaxdl.memory import keep_freed_memory
 from jaxdl.parallel import hosts
@@ -142,6 +144,10 @@ def prepare() -> None:
     devices of a CPU's cores, keep its memory."""
     environment.check_jax()
     keep_freed_memory()
+    if not flags.FLAGS.is_parsed():
+        # Orbax asks a flag for each array it saves; half the time of a save were the
+        # errors of that outside a command.
+        flags.FLAGS.mark_as_parsed()
     environment.enable_compilation_cache()
     parallel.cores.use_cores()
 
@@ -196,7 +202,7 @@ _NOT_KEPT = (
 
 
 def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
-    validation = machine.passes(machine.task.data.validation)
+    validation = data_room.Kept(machine.passes(machine.task.data.validation))
     about = (request.experiment, folder, machine)
     show = machine.show if machine.task.show is not None else None
     task = dataclasses.replace(machine.task, show=show)
@@ -218,7 +224,7 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
 
 def _follow(request: Request, folder: RunFolder, machine: Machine) -> int:
     """What ``_train`` computes, without what it writes."""
-    validation = machine.passes(machine.task.data.validation)
+    validation = data_room.Kept(machine.passes(machine.task.data.validation))
     return train_to_the_end(
         request,
         folder,

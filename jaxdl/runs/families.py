@@ -160,7 +160,8 @@ def _train(
     every = max(1, family.steps // CHECKS)
     look = _Look.at(data, network, over)
     before = look.before(states)
-    validation = data_room.evaluation_feed(data.validation, EVALUATION_BATCH)
+    parts = data_room.evaluation_feed(data.validation, EVALUATION_BATCH)
+    validation = data_room.Kept(parts)
     with data_room.feed(data.train, family.batch_size, seed=0) as feed:
         fitted = train.fit(
             states,

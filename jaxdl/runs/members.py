@@ -83,7 +83,7 @@ def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
     )
     parts = [member.task.data.validation for member in members]
     size = _batch_size(plan, max(part.size for part in parts), way)
-    passes = data_room.members_passes(parts, size, **put)
+    passes = data_room.Kept(data_room.members_passes(parts, size, **put))
     shared = data_room.members.shared(parts)
     evaluation = way.evaluation(program.over(task.evaluation, shared=shared))
     machine = Machine(

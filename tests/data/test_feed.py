@@ -160,6 +160,27 @@ def test_evaluation_gives_every_example_once_in_order(streams, batch, on_device)
     assert not [t for t in threading.enumerate() if t.name.startswith("jaxdl-feed")]
 
 
+def test_kept_batches_are_read_once_where_there_is_room():
+    read = []
+    inner = _source()
+
+    def fetch(indices):
+        read.append(len(indices))
+        return inner.fetch(indices)
+
+    passes = data.evaluation_feed(data.Source(23, fetch), 5)
+    expected = list(passes)
+    size = sum(leaf.nbytes for batch in expected for leaf in batch.values())
+    for most, passes_read in ((size, 1), (size - 1, 3)):
+        kept = data.Kept(passes, most)
+        next(iter(kept))  # a pass that was broken off
+        read.clear()
+        for _ in range(3):
+            for one, other in zip(kept, expected, strict=True):
+                _equal(one, other)
+        assert len(read) == passes_read * len(expected)
+
+
 def test_one_pass_of_batches():
     batches = list(data.evaluation_batches(_source(), 10))
     assert [int(b["mask"].sum()) for b in batches] == [10, 10, 3]
