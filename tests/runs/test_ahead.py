@@ -46,6 +46,8 @@ def test_what_is_called_later_finds_itself_compiled(machine, compiled):
     passes = [list(machine.passes(part)) for part in (data.validation, data.test)]
     assert size > 1
     assert machine.way.name == "none"
+    rule, judge = machine.plan.rule, machine.judge
+    progress = judge.start(rule, machine.task.create(0))
     compiled.clear()
     state = machine.state()
     state, _ = machine.block(state, batches[0])
@@ -54,6 +56,9 @@ def test_what_is_called_later_finds_itself_compiled(machine, compiled):
     for part in passes:
         machine.evaluation(state, part[0])
     machine.answers(state, passes[1][0])
+    for step in (4, 8):
+        values = {rule.monitor: 0.5}
+        progress, state = judge.observe(rule, progress, state, values, step)
     assert compiled == []
 
 
