@@ -7,8 +7,8 @@ compiled step, by the same way and in equal blocks, over batches that lie on the
 and the same evaluation over batches that lie there too, as often as the run checks. So
 evaluating counts on both sides, and what is left between them is the loop's. The bare
 steps are taken in turn with the run's own, where it would show samples as it learns:
-what else the machine does, and what luck a process has with its memory, then strikes
-both alike. What comes after the last step is left out.
+what else the machine does then strikes both alike. What comes after the last step is
+left out.
 """
 
 import dataclasses
@@ -123,8 +123,6 @@ def take(name: str) -> dict[str, Any]:
         draw_images(images)
         module, settings = cases(images)[name]
         task, plan = module.build(settings)
-    nothing: Any = {"baselines": dict, "findings": lambda *_: Findings({}, {})}
-    task = dataclasses.replace(task, show=None, **nothing)
     bare = bare_steps(task, plan)
     between = shown.every(plan.steps, plan.evaluate_every)
     apart: list[float] = []
@@ -133,7 +131,12 @@ def take(name: str) -> dict[str, Any]:
         apart.append(bare((len(apart) + 0.5) * between / plan.steps))
         return {}
 
-    task = dataclasses.replace(task, show=take_turns)
+    task = dataclasses.replace(
+        task,
+        show=take_turns,
+        baselines=dict,
+        findings=lambda *_: Findings({}, {}),
+    )
     account = run_account(module.NAME, task, plan, settings)
     told = ("start", "compile", "end")
     looped = account["wall"] - sum(account[name] for name in told) - sum(apart)

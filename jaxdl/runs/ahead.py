@@ -14,7 +14,6 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxdl.runs.machine import Machine
 from jaxdl.train.judge import observed
-from jaxdl.train.progress import start
 from jaxdl.train.task import Plan
 
 # What checkpoints, events and pictures of any run take a while to import.
@@ -73,7 +72,7 @@ def _programs(machine: Machine) -> list[tuple[Any, ...]]:
     calls += [(machine.evaluation, tested)] if tested != checked else []
     calls += [(machine.answers, tested)] if machine.answers is not None else []
     programs = [(call, state, *given) for call, *given in calls]
-    begun = jax.eval_shape(partial(start, plan.rule), state)
+    begun = jax.eval_shape(partial(machine.judge.start, plan.rule), state)
     programs += [(observed, plan.rule, begun, 0.0, 0)] if plan.evaluate_every else []
     return [programs[0], (machine.create, plan.seed), *programs[1:]]
 

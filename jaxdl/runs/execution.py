@@ -16,7 +16,6 @@ from typing import Any, Protocol
 import jax
 from absl import flags
 
-from jaxdl import data as data_room
 from jaxdl import parallel, train
 from jaxdl.memory import keep_freed_memory
 from jaxdl.parallel import hosts
@@ -140,8 +139,8 @@ def _open(
 
 
 def prepare() -> None:
-    """What a process does before it computes: refuse a bad JAX, find the cache, make
-    devices of a CPU's cores, keep its memory."""
+    """What a process does before it computes: refuse a bad JAX, keep its memory, find
+    the cache, make devices of a CPU's cores."""
     environment.check_jax()
     keep_freed_memory()
     if not flags.FLAGS.is_parsed():
@@ -202,7 +201,6 @@ _NOT_KEPT = (
 
 
 def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
-    validation = data_room.Kept(machine.passes(machine.task.data.validation))
     about = (request.experiment, folder, machine)
     show = machine.show if machine.task.show is not None else None
     task = dataclasses.replace(machine.task, show=show)
@@ -212,7 +210,7 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
             folder,
             machine,
             recorder,
-            evaluate=lambda state: machine.measure(state, validation),
+            evaluate=lambda state: machine.measure(state, machine.validation),
             incomplete=lambda fitted: outcome.write_incomplete(
                 *about, fitted, recorder
             ),
@@ -224,13 +222,12 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
 
 def _follow(request: Request, folder: RunFolder, machine: Machine) -> int:
     """What ``_train`` computes, without what it writes."""
-    validation = data_room.Kept(machine.passes(machine.task.data.validation))
     return train_to_the_end(
         request,
         folder,
         machine,
         Follower(machine),
-        evaluate=lambda state: machine.measure(state, validation),
+        evaluate=lambda state: machine.measure(state, machine.validation),
         incomplete=lambda fitted: None,
         complete=lambda fitted, saved: _measure(machine, fitted),
     )

@@ -146,6 +146,11 @@ class Machine:
         """The state before the first step, on the devices."""
         return self.way.state(self.create(self.plan.seed))
 
+    @cached_property
+    def validation(self) -> data_room.Kept:
+        """The batches of each check."""
+        return data_room.Kept(self.passes(self.task.data.validation))
+
     def passes(self, source: Any) -> Any:
         """The batches of a source, every example once, as often as asked."""
         size = min(self.plan.evaluation_batch, max(source.size, 1))

@@ -163,7 +163,7 @@ def train_in_turn(
     step = how["way"](first.task.step)
     block = how["block_way"](first.task.step)
     how |= {"way": lambda _: step, "block_way": lambda _: block}
-    validation = data_room.Kept(machine.passes(first.task.data.validation))
+    validation = machine.validation
     for asked, member in zip(program.asked, members, strict=True):
         if member.plan.seed != machine.plan.seed:  # another order of examples
             machine = Machine.of(member.task, member.plan)

@@ -1,6 +1,5 @@
 """Stored examples, fetched by index."""
 
-import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,11 +29,3 @@ def test_rows_are_those_that_indexing_gives(indices, dtype, shape):
 def test_an_index_outside_is_refused(index):
     with pytest.raises(IndexError):
         in_memory(np.zeros(SIZE), np.zeros(SIZE)).fetch(np.array([0, index]))
-
-
-def test_a_cpu_uses_rows_where_they_lie_and_they_are_a_copy():
-    values = np.zeros((SIZE, 3, 5), np.uint8)
-    found = in_memory(values, np.arange(SIZE)).fetch(np.array([1, 2]))["inputs"]
-    assert not np.shares_memory(found, values)
-    placed = jax.device_put(found, jax.devices("cpu")[0])
-    assert placed.unsafe_buffer_pointer() == found.ctypes.data
