@@ -14,10 +14,12 @@ from jaxdl.kernels.building import (
     location,
 )
 from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
+from jaxdl.kernels.counting import multiplications
 from jaxdl.kernels.loading import SWITCH, load, supports, switched_off
 from jaxdl.kernels.lstm import lstm
 from jaxdl.kernels.normalization import moments, scale_and_shift
 from jaxdl.kernels.pooling import max_pool
+from jaxdl.kernels.product import product
 
 __all__ = [
     "KINDS",
@@ -35,6 +37,8 @@ __all__ = [
     "lstm",
     "max_pool",
     "moments",
+    "multiplications",
+    "product",
     "scale_and_shift",
     "supports",
     "switched_off",

@@ -70,11 +70,17 @@ primitive.def_impl(
 )
 
 
+def sizes(axes: Axes, shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+    """Of all axes, by the operands' shapes."""
+    of: dict[str, int] = {}
+    for names, shape in zip(axes.operands, shapes, strict=True):
+        of |= dict(zip(names.split(), shape, strict=True))
+    return of
+
+
 def _shapes(axes: Axes, operands: Sequence[Any]) -> list[tuple[int, ...]]:
     """Of the results."""
-    of: dict[str, int] = {}
-    for names, operand in zip(axes.operands, operands, strict=True):
-        of |= dict(zip(names.split(), operand.shape, strict=True))
+    of = sizes(axes, [operand.shape for operand in operands])
     of |= {f"{name}/2": size // 2 for name, size in of.items()}
     return [tuple(of[name] for name in names.split()) for names in axes.results]
 

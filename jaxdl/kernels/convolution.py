@@ -84,7 +84,7 @@ def _shape(*operands: Any, kind: str, window: Window, shape: tuple[int, ...]) ->
 
 # Derivatives. Of a kind, what its operands and its result are: images ("x"), kernel
 # ("w"), maps ("y") or bias ("b"); its operands are always named in this order.
-_OPERANDS = {
+OPERANDS = {
     FORWARD: ("x", "w"),
     WITH_BIAS: ("x", "w", "b"),
     BY_INPUT: ("y", "w"),
@@ -98,11 +98,11 @@ def _transpose(
     place: int, cotangent: Array, a: Any, b: Any, *, kind: str, window: Window, **_: Any
 ) -> Array:
     """What the operand at ``place`` receives: the kind that makes such arrays."""
-    wanted, other = _OPERANDS[kind][place], _OPERANDS[kind][1 - place]
+    wanted, other = OPERANDS[kind][place], OPERANDS[kind][1 - place]
     known = {other: (a, b)[1 - place], _RESULT[kind]: cotangent}
     shape = (a, b)[place].aval.shape
     making = _MAKING[wanted]
-    first, second = (known[name] for name in _OPERANDS[making])
+    first, second = (known[name] for name in OPERANDS[making])
     return _bind(making, first, second, window=window, shape=shape)
 
 
@@ -168,7 +168,7 @@ def _parts(kind: str, operand: Any, mesh: Any) -> tuple[Any, Any, PartitionSpec]
     """Axes that share the batch; the layout of the operands, and of the result."""
     members, batch = layout(operand, mesh)[:2]
     examples, weights = PartitionSpec(members, batch), PartitionSpec(members)
-    lies = [weights if name in "wb" else examples for name in _OPERANDS[kind]]
+    lies = [weights if name in "wb" else examples for name in OPERANDS[kind]]
     return batch, lies, weights if kind == BY_KERNEL else examples
 
 

@@ -17,6 +17,7 @@ TARGETS = (
     *("jaxdl_lstm", "jaxdl_lstm_gradient"),
     *("jaxdl_moments", "jaxdl_slopes"),
     *("jaxdl_pool", "jaxdl_pool_gradient"),
+    *("jaxdl_product", "jaxdl_product_by_input", "jaxdl_product_by_kernel"),
 )
 # Set to "off" to leave built kernels out.
 SWITCH = "JAXDL_KERNELS"

@@ -1,10 +1,11 @@
 """Layers whose lowering or randomness matters; each equals its Flax twin.
 
-Whatever isn't here (dense, embedding, layer norm...) is Flax's own.
+Whatever isn't here (embedding, layer norm...) is Flax's own.
 """
 
 from jaxdl.layers.attention import Attention
 from jaxdl.layers.convolution import Conv, SeparableConv, to_nchw, to_nhwc
+from jaxdl.layers.dense import Dense
 from jaxdl.layers.dropout import Dropout
 from jaxdl.layers.normalization import BatchNorm, batch_moments
 from jaxdl.layers.pooling import (
@@ -25,6 +26,7 @@ __all__ = [
     "Bidirectional",
     "Conv",
     "ConvTranspose",
+    "Dense",
     "Dropout",
     "Recurrent",
     "SeparableConv",

@@ -17,6 +17,7 @@ from flax.typing import Dtype
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxdl import kernels
+from jaxdl.layers.dense import Dense
 from jaxdl.layers.positions import rotary
 
 Heads = Float[Array, "batch time heads features"]
@@ -188,7 +189,7 @@ class Attention(nn.Module):
         self.output = self._projection(self.width)
 
     def _projection(self, features: int) -> nn.Dense:
-        return nn.Dense(features, use_bias=False, dtype=self.dtype)
+        return Dense(features, use_bias=False, dtype=self.dtype)
 
     def look_at(
         self,

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxdl.batch import Context
 from jaxdl.layers.attention import KeysValues, cache_mask, valid_mask
+from jaxdl.layers.dense import Dense
 from jaxdl.models.apply import EVALUATION
 from jaxdl.models.precision import compute_dtype
 from jaxdl.models.transformer import (
@@ -167,7 +168,7 @@ class TransformerSequenceToSequence(nn.Module):
 
 def output_of(classes: int, dtype: str) -> nn.Dense:
     """The last layer, for ``logits_of``; to be made in a module's ``setup``."""
-    return nn.Dense(classes, dtype=compute_dtype(dtype))
+    return Dense(classes, dtype=compute_dtype(dtype))
 
 
 def logits_of(output: nn.Dense, x: Features) -> Logits:

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Key
 
 from jaxdl.batch import Context
-from jaxdl.layers import BatchNorm, Conv, ConvTranspose, Dropout, max_pool
+from jaxdl.layers import BatchNorm, Conv, ConvTranspose, Dense, Dropout, max_pool
 from jaxdl.models.activations import Activation
 from jaxdl.models.apply import EVALUATION
 from jaxdl.models.images import check_images
@@ -202,7 +202,7 @@ class Generator(nn.Module):
         steps = halvings(*self.shape[:2])
         height, width = (side // STRIDE**steps for side in self.shape[:2])
         start = (height, width, self.channels * STRIDE**steps)
-        x = nn.Dense(
+        x = Dense(
             math.prod(start), use_bias=False, kernel_init=_INITIALIZER, dtype=dtype
         )(z)
         x = x.reshape(-1, *start)
@@ -256,7 +256,7 @@ class Discriminator(nn.Module):
         x = Dropout()(x.reshape(x.shape[0], -1), context)
         if not self.spectral_norm:
             return output_layer(x, 1, "auto", self.dtype)[:, 0]
-        last = nn.Dense(1, dtype=dtype, name="output")
+        last = Dense(1, dtype=dtype, name="output")
         score = nn.SpectralNorm(last)(x, update_stats=context.training)
         return score[:, 0].astype(jnp.promote_types(score.dtype, jnp.float32))
 

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from jaxdl.batch import Context
-from jaxdl.layers import BatchNorm, Dropout
+from jaxdl.layers import BatchNorm, Dense, Dropout
 from jaxdl.models.activations import activation
 from jaxdl.models.apply import EVALUATION
 from jaxdl.models.initializers import initializer
@@ -23,7 +23,7 @@ def output_layer(
 
     No activation follows it, so that "auto" initializes it by "xavier".
     """
-    logits = nn.Dense(
+    logits = Dense(
         outputs,
         kernel_init=initializer(init),
         dtype=compute_dtype(dtype),
@@ -46,7 +46,7 @@ def hidden_layers(
     To be called inside a module, whose layers these become.
     """
     for size in sizes:
-        x = nn.Dense(
+        x = Dense(
             size,
             use_bias=not batch_norm,  # batch norm has a shift of its own
             kernel_init=initializer(init, function),

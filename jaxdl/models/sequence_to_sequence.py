@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxdl.batch import Context
 from jaxdl.layers.additive_attention import AttentiveLSTM
+from jaxdl.layers.dense import Dense
 from jaxdl.layers.dropout import Dropout
 from jaxdl.layers.recurrent import Bidirectional, Carry, Recurrent
 from jaxdl.models.apply import EVALUATION
@@ -73,7 +74,7 @@ class LSTMSequenceToSequence(nn.Module):
         self.target = nn.Embed(self.classes, self.width, dtype=dtype)
         self.encoder = Bidirectional(self.width, "lstm", dtype=dtype)
         # One for the hidden state, one for the memory cell.
-        self.bridge = [nn.Dense(self.width) for _ in range(2)]
+        self.bridge = [Dense(self.width) for _ in range(2)]
         self.decoder: Any = (
             AttentiveLSTM(self.width, dtype=dtype)
             if self.attention

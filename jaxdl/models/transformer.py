@@ -15,6 +15,7 @@ from jaxdl.layers.attention import (
     valid_mask,
     write_cache,
 )
+from jaxdl.layers.dense import Dense
 from jaxdl.layers.dropout import Dropout
 from jaxdl.layers.pooling import masked_mean
 from jaxdl.layers.positions import Positions
@@ -62,8 +63,8 @@ class Block(nn.Module):
             self.cross_norm = nn.LayerNorm(dtype=dtype)
             self.cross_attention = self._attention(rotary=False)
         self.dense_norm = nn.LayerNorm(dtype=dtype)
-        self.dense_in = nn.Dense(4 * self.width, dtype=dtype)
-        self.dense_out = nn.Dense(self.width, dtype=dtype)
+        self.dense_in = Dense(4 * self.width, dtype=dtype)
+        self.dense_out = Dense(self.width, dtype=dtype)
         self.dropout = Dropout()
 
     def _attention(self, rotary: bool) -> Attention:
@@ -266,7 +267,7 @@ class TransformerEncoder(nn.Module):
             x = TokenEmbedding(self.vocabulary, self.width, self.dtype)(x)
         else:
             valid = jnp.ones(x.shape[:2], bool)
-            x = nn.Dense(self.width, dtype=compute_dtype(self.dtype))(x)
+            x = Dense(self.width, dtype=compute_dtype(self.dtype))(x)
         mask = valid_mask(valid) if self.vocabulary else None
         x, _ = Stack(**stack_fields(self), name="encoder")(x, context, mask)
         return output_layer(

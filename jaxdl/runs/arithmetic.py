@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from jaxdl import kernels
 from jaxdl.hardware import cpu_count
 from jaxdl.runs.folder import write_json
 
@@ -58,6 +59,8 @@ def _of_equation(equation: Any) -> int:
         kernel, out = equation.invars[1].aval.shape, equation.outvars[0].aval.shape
         features = kernel[params["dimension_numbers"].rhs_spec[0]]
         return 2 * prod(out) * prod(kernel) // features
+    if known := kernels.multiplications(equation):
+        return 2 * known
     inner = [
         _count(value.jaxpr if isinstance(value, core.ClosedJaxpr) else value)
         for value in jax.tree.leaves(

@@ -72,6 +72,27 @@ def test_an_lstm_stays_where_it_lies():
     assert found[0].sharding.is_equivalent_to(laid.sharding, 3)
 
 
+@pytest.mark.parametrize(
+    ("mesh", "x_lies", "kernel_lies", "y_lies"),
+    [
+        (DEVICES, ("devices",), (), ("devices",)),
+        (DEVICES, (), (None, "devices"), (None, "devices")),
+        (BOTH, ("data",), (None, "model"), ("data", "model")),
+        (BOTH, ("data", "model"), ("model",), ("data",)),
+        (BOTH, (("data", "model"),), (("data", "model"),), (("data", "model"),)),
+    ],
+    ids=["rows", "outputs", "rows and outputs", "rows and inputs", "weights in shares"],
+)
+def test_a_product_stays_where_it_lies(mesh, x_lies, kernel_lies, y_lies):
+    x, kernel = draw((16, 24), (24, 40))
+    laid = over(mesh, x, *x_lies), over(mesh, kernel, *kernel_lies)
+    (ours, found), slopes = outcome(kernels.product)(*laid)
+    (theirs, expected), other = outcome(jnp.matmul)(x, kernel)
+    close((ours, found, slopes), (theirs, expected, other), 1e-4)
+    whole = NamedSharding(mesh, PartitionSpec(*y_lies))
+    assert found.sharding.is_equivalent_to(whole, 2)
+
+
 def test_what_no_axis_of_the_mesh_can_say_is_gathered():
     """Features cut by eight become, reshaped, images cut 4 x 2."""
     x, kernel = draw((1, 4 * 2 * 3), (2, 2, 3, 5))

@@ -1,11 +1,13 @@
 """Operations are those of the definitions, and a peak is measured once."""
 
 import json
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxdl import kernels
 from jaxdl.runs import arithmetic
 
 
@@ -41,6 +43,26 @@ def test_convolutions_count_each_output_by_its_window(groups):
         convolve, shape(3, 3, 4 // groups, 8), shape(2, 6, 6, 4)
     )
     assert found == 2 * (2 * 4 * 4 * 8) * (3 * 3 * 4 // groups)
+
+
+@pytest.mark.skipif(not kernels.load(), reason="kernels are not built")
+def test_what_compiled_kernels_do_counts_too():
+    window = kernels.Window(1, 1, 0, 0)
+
+    def convolve(x, kernel):
+        return jnp.sum(kernels.convolve(x, kernel, window, (4, 4)))
+
+    forward = 2 * (2 * 4 * 4 * 8) * (3 * 3 * 4)
+    sizes = shape(2, 6, 6, 4), shape(3, 3, 4, 8)
+    assert arithmetic.operations(convolve, *sizes) == forward
+    slopes = jax.grad(convolve, argnums=(0, 1))
+    assert arithmetic.operations(slopes, *sizes) in (2 * forward, 3 * forward)
+    product = arithmetic.operations(kernels.product, shape(5, 7), shape(7, 3))
+    assert product == 2 * 5 * 7 * 3
+    heads = shape(2, 5, 3, 4)
+    attend = partial(kernels.attend, causal=True)
+    found = arithmetic.operations(lambda q, k: attend(q, k, k), heads, heads)
+    assert found == 2 * 2 * (2 * 5 * 5 * 3 * 4)
 
 
 def test_a_loop_counts_as_often_as_it_runs_and_the_dearer_branch_counts():
