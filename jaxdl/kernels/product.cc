@@ -6,7 +6,6 @@
 // Every operand has a leading axis of members, each a product of its own. How work is
 // cut among threads changes no sum: that goes by depth alone.
 
-#include <cstdlib>
 #include <type_traits>
 
 #include "tiles.h"
@@ -27,26 +26,12 @@ struct Matrix {
   Matrix Transposed() const { return {data, column, row}; }
 };
 
-// Memory for packed values, which a thread keeps for its next product.
+// Room for so many packed values, which a thread keeps for its next product.
 template <typename T>
-class Room {
- public:
-  T* Of(Index count) {
-    if (count > size_) {
-      const Index bytes = (count * sizeof(T) + BYTES - 1) / BYTES * BYTES;
-      data_.reset(static_cast<T*>(std::aligned_alloc(BYTES, bytes)));
-      size_ = count;
-    }
-    return data_.get();
-  }
-
- private:
-  struct Free {
-    void operator()(T* data) const { std::free(data); }
-  };
-  std::unique_ptr<T, Free> data_;
-  Index size_ = 0;
-};
+T* Of(Room<T>& room, Index count) {
+  if (count > Index(room.size())) room = Room<T>(count);
+  return room.data();
+}
 
 // Depth that is gone through at once: a panel of so many lines stays near.
 constexpr Index DEPTH = 512;
@@ -188,12 +173,13 @@ class Product {
         size < WORTH_SHARING || threads < 2
             ? 1
             : Whole(std::min(4 * threads, size / (WORTH_SHARING / 2)), members);
-    // What is packed of b is packed by each unit that has other rows.
+    // A unit reads its part of one operand and the whole of the other: by panels where
+    // b is the larger one, or is packed, by each unit that has other rows.
     Index down = Whole(tiles_, TALL);
-    const bool packs = b_.column != 1 || Far(b_, tiles_);
-    const Index across = !packs && down < wanted && wanted <= tiles_
-                             ? 1
-                             : std::min(panels_, Whole(wanted, down));
+    const bool by_panels =
+        columns_ > rows_ || b_.column != 1 || Far(b_, tiles_) || tiles_ < wanted;
+    const Index across =
+        by_panels ? std::min(panels_, Whole(wanted, down)) : Index(1);
     down = std::min(tiles_, std::max(down, Whole(wanted, across)));
     const Index tall = Whole(tiles_, down), broad = Whole(panels_, across);
     const Index lines = Whole(tiles_, tall), beside = Whole(panels_, broad);
@@ -210,8 +196,8 @@ class Product {
   void Unit(Index member, T* c, Index first, Index last, Index panel, Index end) const {
     constexpr Index COLUMNS = Lanes<T>::COLUMNS;
     static thread_local Room<T> rooms[2];
-    T* const tiles = rooms[0].Of((last - first) * ROWS * part_);
-    T* const room = rooms[1].Of(BESIDE * COLUMNS * part_);
+    T* const tiles = Of(rooms[0], (last - first) * ROWS * part_);
+    T* const room = Of(rooms[1], BESIDE * COLUMNS * part_);
     c += member * rows_ * columns_;
     for (Index k = 0; k < depth_; k += part_) {
       const Index depth = std::min(part_, depth_ - k);

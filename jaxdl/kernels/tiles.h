@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #if defined(__AVX__)
@@ -221,6 +222,26 @@ void Rows(Index count, const T* const* rows, Index lines, Index line, Index run,
   }
 }
 
+// Memory of packed values begins where a cache line does: or each vector lies on two.
+template <typename T>
+struct Aligned {
+  using value_type = T;
+  static constexpr std::align_val_t LINE{64};
+
+  Aligned() = default;
+  template <typename U>
+  Aligned(const Aligned<U>&) {}
+  T* allocate(std::size_t count) {
+    return static_cast<T*>(::operator new(count * sizeof(T), LINE));
+  }
+  void deallocate(T* place, std::size_t) { ::operator delete(place, LINE); }
+  bool operator==(const Aligned&) const { return true; }
+  bool operator!=(const Aligned&) const { return false; }
+};
+
+template <typename T>
+using Room = std::vector<T, Aligned<T>>;
+
 // The vectors that a block of output channels is computed in.
 template <typename T>
 Index VectorsFor(Index columns) {
@@ -232,7 +253,7 @@ Index VectorsFor(Index columns) {
 template <typename T>
 struct Panels {
   Index depth, columns;
-  std::vector<T> data;
+  Room<T> data;
 
   // value(row, column)
   template <typename Value>

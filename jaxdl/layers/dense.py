@@ -2,9 +2,9 @@
 
 Measured on two cores of an Intel Xeon with AVX-512, jax 0.10.1, 2026-11-28, each of
 the three kinds (value, gradient by the input, by the kernel) six times in a program,
-as many times as fast as XLA: 128 x 256 x 256 1.4 to 1.7, 32 x 784 x 256 1.6, 128 x 784 x
-500 0.95 to 1.2, 2048 x 128 x 384 1.06 to 1.4, 4096 x 384 x 1536 0.6 to 0.9. On two cores
-of an AMD EPYC with AVX2 XLA's own were as fast.
+as many times as fast as XLA: 128 x 256 x 256 1.4 to 1.7, 32 x 784 x 256 1.6,
+128 x 784 x 500 0.95 to 1.2, 2048 x 128 x 384 1.06 to 1.4, 4096 x 384 x 1536 0.6 to 0.9.
+On two cores of an AMD EPYC with AVX2 XLA's own were as fast.
 """
 
 import math

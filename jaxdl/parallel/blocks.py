@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend import core
 
+from jaxdl import kernels
+
 # Enough to hide what a dispatch costs (some 30 microseconds), and no more:
 # metrics and interruptions wait for a block to end.
 LARGEST = 16
@@ -87,9 +89,11 @@ def largest_product(step: Callable[..., Any], state: Any, batch: Any) -> int:
     found = [0]
     for equation in _traced(step, state, batch):
         name = equation.primitive.name
-        if name.startswith(("conv_general", "jaxdl_", "scan", "while", "ffi_call")):
+        if name == "jaxdl_product":
+            found.append(kernels.multiplications(equation))
+        elif name.startswith(("conv_general", "jaxdl_", "scan", "while", "ffi_call")):
             return 0
-        if name == "dot_general":
+        elif name == "dot_general":
             if equation.params["dimension_numbers"][1][0]:
                 return 0
             found.append(_multiplications(equation))

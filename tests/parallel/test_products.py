@@ -5,13 +5,17 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from jaxdl import parallel
+from jaxdl import kernels, parallel
 from jaxdl.parallel import products
 from jaxdl.parallel.blocks import largest_product
 
 
 def dense(state, batch):
     return state, jnp.sum(batch @ jnp.ones((784, 256)))
+
+
+def by_kernel(state, batch):
+    return state, jnp.sum(kernels.product(batch, jnp.ones((784, 256))))
 
 
 def small(state, batch):
@@ -44,6 +48,7 @@ STATE, BATCH = jnp.zeros(()), jax.ShapeDtypeStruct((32, 784), jnp.float32)
     [
         (dense, 32 * 784 * 256),
         (jax.jit(dense), 32 * 784 * 256),
+        (by_kernel, 32 * 784 * 256),
         (small, 32 * 64 * 64),
         (convolving, 0),
         (batched, 0),
@@ -63,7 +68,9 @@ def test_xla_chooses_where_it_was_not_measured(monkeypatch):
     for step in (small, convolving, batched, looping):
         assert parallel.compiler_options(step, STATE, BATCH) is None
     monkeypatch.setattr(products, "cpu_instructions", lambda: "fma avx2 avx512f")
-    assert parallel.compiler_options(dense, STATE, BATCH) is None
+    for there in (False, True):
+        monkeypatch.setattr(products.kernels, "load", lambda there=there: there)
+        assert (parallel.compiler_options(dense, STATE, BATCH) is None) is not there
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="of a CPU's compiler")
