@@ -1,6 +1,9 @@
 """What all tests share."""
 
 import os
+import shutil
+
+import pytest
 
 
 def pytest_configure(config):
@@ -16,3 +19,37 @@ def pytest_collection_modifyitems(items):
     """What takes minutes is begun first: of two workers neither then waits long for
     the other in the end."""
     items.sort(key=lambda item: "first" not in item.keywords)
+
+
+@pytest.fixture(scope="session")
+def library_folder(tmp_path_factory):
+    """A cache folder with the kernels of this source. One for all tests of a process:
+    XLA takes a kernel twice only from the same library."""
+    from jaxdl import kernels
+    from jaxdl.kernels import building
+
+    if not any(shutil.which(name) for name in building.COMPILERS):
+        pytest.skip("no C++ compiler")
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        kernels.build()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compiled(request):
+    """The kernels: the user's own library, or one built for the tests."""
+    from jaxdl import kernels
+
+    if kernels.load():
+        yield
+        return
+    folder = request.getfixturevalue("library_folder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.delenv("JAXDL_KERNELS", raising=False)
+        kernels.load.cache_clear()
+        assert kernels.load()
+        yield
+    kernels.load.cache_clear()

@@ -7,7 +7,6 @@ from flax import linen as nn
 
 from jaxdl.layers import Dense, dense
 from tests.kernels.agreement import close
-from tests.kernels.conftest import compiled, library_folder  # noqa: F401
 
 
 def outcome(layer, x):
@@ -26,7 +25,7 @@ def calls(layer, x):
 
 
 @pytest.fixture
-def avx512(compiled, monkeypatch):  # noqa: F811
+def avx512(compiled, monkeypatch):
     monkeypatch.setattr(dense, "cpu_instructions", lambda: "avx2 avx512f")
 
 
@@ -49,6 +48,6 @@ def test_what_the_kernel_cannot_do_is_left_to_the_compiler():
         )
 
 
-def test_without_avx512_the_compiler_computes_it(compiled, monkeypatch):  # noqa: F811
+def test_without_avx512_the_compiler_computes_it(compiled, monkeypatch):
     monkeypatch.setattr(dense, "cpu_instructions", lambda: "avx avx2")
     assert not calls(Dense(64), jnp.ones((64, 128)))

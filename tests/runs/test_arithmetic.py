@@ -45,7 +45,7 @@ def test_convolutions_count_each_output_by_its_window(groups):
     assert found == 2 * (2 * 4 * 4 * 8) * (3 * 3 * 4 // groups)
 
 
-@pytest.mark.skipif(not kernels.load(), reason="kernels are not built")
+@pytest.mark.usefixtures("compiled")
 def test_what_compiled_kernels_do_counts_too():
     window = kernels.Window(1, 1, 0, 0)
 
