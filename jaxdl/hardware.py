@@ -2,6 +2,7 @@
 
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 
@@ -17,6 +18,7 @@ def cpu_model() -> str:
     return _told("model name") or platform.processor() or platform.machine()
 
 
+@cache
 def cpu_instructions() -> str:
     """The processor's instruction sets, "fma avx2" among many ("flags" on x86,
     "Features" on ARM); where they are not told, its kind."""

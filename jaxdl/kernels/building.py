@@ -14,7 +14,7 @@ from jaxdl.hardware import cpu_instructions, cpu_model
 
 _HERE = Path(__file__).parent
 _NAMES = ("attention", "convolution", "lstm", "normalization", "pooling", "product")
-KINDS = "attention, convolutions, dense layers, LSTMs, batch norm and max pooling"
+KINDS = "attention, convolutions, LSTMs, batch norm, max pooling, AVX-512 dense layers"
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
 HEADERS = (_HERE / "tiles.h",)
 COMPILERS = ("g++", "clang++", "c++")

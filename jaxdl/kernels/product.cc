@@ -45,13 +45,16 @@ constexpr Index BESIDE = 4;
 constexpr Index AHEAD = 24;
 // Multiplications for which it is worth to wake another thread.
 constexpr Index WORTH_SHARING = 1 << 20;
+
+Index Whole(Index count, Index part) { return (count + part - 1) / part; }
+
 // Lines of vectors and lanes of each change places: first blocks of half of them.
 template <typename T, int S = Lanes<T>::WIDTH / 2>
 void Transpose(Vector<T>* lines) {
   constexpr int W = Lanes<T>::WIDTH;
 #if !defined(__clang__)
-  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Whole;
-  typedef Whole Places __attribute__((vector_size(BYTES)));
+  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Place;
+  typedef Place Places __attribute__((vector_size(BYTES)));
   Places low, high;
 #pragma GCC unroll 16
   for (int l = 0; l < W; ++l) {
@@ -84,7 +87,7 @@ void Pack(const Matrix<T>& m, Index depth, Index across, Index wide, T* to) {
   auto place = [&](Index k, Index c) {
     return to + (c / wide * depth + k) * wide + c % wide;
   };
-  const Index all = (across + wide - 1) / wide * wide;
+  const Index all = Whole(across, wide) * wide;
   if (m.column == 1) {
     for (Index k = 0; k < depth; ++k)
       for (Index first = 0; first < all; first += wide)
@@ -154,8 +157,6 @@ void Multiply(Index depth, const T* a, Index row, const T* b, Index b_row, T* c,
       else if (r < rows)
         put(r, v, columns - v * W);
 }
-
-Index Whole(Index count, Index part) { return (count + part - 1) / part; }
 
 template <typename T>
 class Product {

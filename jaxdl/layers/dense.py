@@ -45,8 +45,8 @@ def dot_general(
         rows, (inputs, outputs) = math.prod(x.shape[:-1]), kernel.shape
         wanted = preferred_element_type in (None, x.dtype)
         if wanted and is_compiled(rows, inputs, outputs, x.dtype):
-            flat = kernels.product(x.reshape(rows, -1), kernel)
-            return flat.reshape(*x.shape[:-1], -1)
+            flat = kernels.product(x.reshape(rows, inputs), kernel)
+            return flat.reshape(*x.shape[:-1], outputs)
     return jax.lax.dot_general(
         x,
         kernel,
