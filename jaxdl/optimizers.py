@@ -24,11 +24,13 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Num
 
+from jaxdl import kernels
 from jaxdl.parameters import Params, decay_mask, path_name, trainable_mask
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "Adam",
     "check_rate",
     "decay_mask",
     "make",
@@ -185,6 +187,28 @@ OPTIMIZERS: dict[str, Factory] = {
     "muon": _decayed(_muon),
 }
 
+
+class Adam(optax.GradientTransformationExtraArgs):
+    """Optax's transformation, with what a compiled kernel must be told to do the same
+    in one pass (``jaxdl.train.updating``).
+
+    Attributes:
+      constants: of the moments.
+      mask: params to a tree of bools, True where weights decay.
+    """
+
+    constants: kernels.Adam
+    mask: MaskOf
+
+
+def _with_constants(
+    optimizer: optax.GradientTransformation, mask: MaskOf, options: Mapping[str, float]
+) -> Adam:
+    adam = Adam(*optimizer)
+    adam.constants, adam.mask = kernels.Adam(**options), mask
+    return adam
+
+
 # What make() gives to every optimizer; the rest of a signature is its options.
 _COMMON = ("learning_rate", "weight_decay", "mask")
 
@@ -230,9 +254,12 @@ def make(
         return factory(learning_rate, weight_decay, mask, **options)
 
     # float32 even where parameters are bfloat16, in which 0.001 is off by 0.4%.
-    return optax.inject_hyperparams(recipe, hyperparam_dtype=jnp.float32)(
+    optimizer = optax.inject_hyperparams(recipe, hyperparam_dtype=jnp.float32)(
         learning_rate, weight_decay
     )
+    if name in ("adam", "adamw") and options.keys() <= set(kernels.Adam._fields):
+        return _with_constants(optimizer, mask, options)
+    return optimizer
 
 
 _INJECTED = (optax.InjectHyperparamsState, optax.InjectStatefulHyperparamsState)

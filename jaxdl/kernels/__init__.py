@@ -20,12 +20,17 @@ from jaxdl.kernels.lstm import lstm
 from jaxdl.kernels.normalization import moments, scale_and_shift
 from jaxdl.kernels.pooling import max_pool
 from jaxdl.kernels.product import product
+from jaxdl.kernels.updates import Adam, Moments, Numbers, adam, sums_of_squares
 
 __all__ = [
     "KINDS",
     "SWITCH",
+    "Adam",
     "BuildError",
+    "Moments",
+    "Numbers",
     "Window",
+    "adam",
     "attend",
     "build",
     "buildable",
@@ -40,6 +45,7 @@ __all__ = [
     "multiplications",
     "product",
     "scale_and_shift",
+    "sums_of_squares",
     "supports",
     "switched_off",
 ]

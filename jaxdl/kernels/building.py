@@ -13,8 +13,11 @@ import jax
 from jaxdl.hardware import cpu_instructions, cpu_model
 
 _HERE = Path(__file__).parent
-_NAMES = ("attention", "convolution", "lstm", "normalization", "pooling", "product")
-KINDS = "attention, convolutions, LSTMs, batch norm, max pooling, AVX-512 dense layers"
+_NAMES = (
+    *("attention", "convolution", "lstm", "normalization", "pooling", "product"),
+    "updates",
+)
+KINDS = "attention, convolutions, LSTMs, batch norm, max pooling, dense layers, Adam"
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
 HEADERS = (_HERE / "tiles.h",)
 COMPILERS = ("g++", "clang++", "c++")

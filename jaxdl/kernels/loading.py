@@ -18,6 +18,7 @@ TARGETS = (
     *("jaxdl_moments", "jaxdl_slopes"),
     *("jaxdl_pool", "jaxdl_pool_gradient"),
     *("jaxdl_product", "jaxdl_product_by_input", "jaxdl_product_by_kernel"),
+    *("jaxdl_squares", "jaxdl_adam"),
 )
 # Set to "off" to leave built kernels out.
 SWITCH = "JAXDL_KERNELS"

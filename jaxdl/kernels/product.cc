@@ -44,7 +44,7 @@ constexpr Index BESIDE = 4;
 // Lines of b that are fetched before they are needed.
 constexpr Index AHEAD = 24;
 // Multiplications for which it is worth to wake another thread.
-constexpr Index WORTH_SHARING = 1 << 20;
+constexpr Index WORTH_SHARING = 1 << 21;
 
 Index Whole(Index count, Index part) { return (count + part - 1) / part; }
 

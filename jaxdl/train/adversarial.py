@@ -24,10 +24,10 @@ from jaxdl.train.step import (
     Step,
     make_step,
     microbatches,
-    moving_average,
     one_after_another,
     scheduled,
 )
+from jaxdl.train.updating import moving_average
 
 PLAYERS = ("generator", "discriminator")
 
@@ -108,7 +108,12 @@ def make_adversarial_step(
     # A player that fails stops the pair: what is played after it changes nothing.
     rule = "ignore" if on_nonfinite == "ignore" else "stop"
     game = {"generator": generator, "discriminator": discriminator}
-    play = partial(_play, game, optimizer, {**options, "on_nonfinite": rule})
+    optimizers = dict.fromkeys(PLAYERS, optimizer)
+    if rule == "stop":
+        # What the discriminator had is kept until the generator has played: to write
+        # it anew in place (``updating``) took longer.
+        optimizers["discriminator"] = optax.GradientTransformation(*optimizer)
+    play = partial(_play, game, optimizers, {**options, "on_nonfinite": rule})
 
     def step(state: State, batch: Batch) -> tuple[State, Metrics]:
         new, maker, critic, updates = _played(play, critic_updates, state, batch)
@@ -148,7 +153,7 @@ def _played(
 
 def _play(
     game: Mapping[str, Objective],
-    optimizer: optax.GradientTransformation,
+    optimizers: Mapping[str, optax.GradientTransformation],
     options: Mapping[str, Any],
     player: str,
     state: State,
@@ -168,7 +173,7 @@ def _play(
         hyper=state.hyper,
         key=jax.random.fold_in(state.key, number),
     )
-    after, metrics = make_step(own, optimizer, **options)(seat, batch)
+    after, metrics = make_step(own, optimizers[player], **options)(seat, batch)
     new = state.replace(
         step=jnp.minimum(state.step, after.step),  # negative once it has failed
         params={**state.params, **after.params},

@@ -1,9 +1,11 @@
 """Sums of squares of gradients, which every step needs: their norm, and whether they
 are finite."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 # XLA on CPU turns a long sum into a tree of short ones, and writes the squares to
 # memory for it, which is a large part of an MLP's step. A sum of at most so many terms
@@ -25,6 +27,6 @@ def sum_of_squares(x: Float[Array, "..."]) -> Float[Array, ""]:
     return jnp.sum(jax.lax.optimization_barrier(partial))
 
 
-def global_norm(tree: PyTree) -> Float[Array, ""]:
-    """The root of the sum of squares of all leaves, as one vector's length."""
-    return jnp.sqrt(sum(map(sum_of_squares, jax.tree.leaves(tree)), 0.0))
+def global_norm(squares: Sequence[Float[Array, ""]]) -> Float[Array, ""]:
+    """The length of several arrays as one vector, by each one's sum of squares."""
+    return jnp.sqrt(sum(squares, jnp.float32(0)))

@@ -120,11 +120,15 @@ def member_step(step: Step, branch: bool = True) -> Step:
     if not branch:
         return train
 
+    def runs(member: Population, batch: Batch) -> tuple[Population, Metrics]:
+        # Told here again, as then nothing is to be chosen, nor kept for it.
+        return train(member.replace(running=jnp.asarray(True)), batch)
+
     def run(member: Population, batch: Batch) -> tuple[Population, Metrics]:
         _, metrics = jax.eval_shape(train, member, batch)
         nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
         return jax.lax.cond(
-            member.running, train, lambda member, _: (member, nothing), member, batch
+            member.running, runs, lambda member, _: (member, nothing), member, batch
         )
 
     return run

@@ -13,11 +13,19 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 
+from jaxdl import optimizers
 from jaxdl.batch import Batch, inside_pmap, positions, size, sum_over_devices
 from jaxdl.metrics import Mean, value
-from jaxdl.optimizers import with_hyper
 from jaxdl.parameters import trainable_mask
-from jaxdl.train.nonfinite import ON_NONFINITE, Metrics, culprit, guarded_update
+from jaxdl.train import updating
+from jaxdl.train.nonfinite import (
+    ON_NONFINITE,
+    Metrics,
+    culprit,
+    goes_on,
+    guarded,
+    guarded_update,
+)
 from jaxdl.train.norms import global_norm
 from jaxdl.train.state import State
 
@@ -71,39 +79,75 @@ def make_step(
         grads, (count, model_state, metrics) = _gradient_sums(
             objective, state, hyper, batch, key, accumulate_steps, frozen
         )
-        grads, norm, bad, extra = _finish_gradient(
-            grads, count, state.params, hyper, penalty, clip_norm, frozen, metrics
+        by_kernel = frozen is None and updating.in_one_pass(optimizer, state)
+        gradient, norm, bad, extra = _finish_gradient(
+            *(grads, count, state.params, hyper, penalty, clip_norm, frozen, metrics),
+            by_kernel,
         )
-
-        def update(old: State, grads: PyTree) -> State:
-            new = _updated(optimizer, old, grads, hyper, frozen)
-            return new.replace(model_state=model_state)
-
         metrics = {**metrics, **extra, "gradient_norm": value(norm)}
         if "learning_rate" in hyper:
             metrics["learning_rate"] = value(hyper["learning_rate"])
-        return guarded_update(on_nonfinite, bad, update, grads, state, metrics)
+        rest = model_state, on_nonfinite, bad, metrics
+        if by_kernel:
+            return _moved_in_one_pass(optimizer, state, gradient, hyper, *rest)
+        return _moved(optimizer, state, gradient.leaves, hyper, frozen, *rest)
 
     return step
 
 
-def _updated(
+def _moved(
     optimizer: optax.GradientTransformation,
     state: State,
     grads: PyTree,
     hyper: Mapping[str, Array],
     frozen: PyTree | None,
-) -> State:
-    """The state after the optimizer's update."""
-    updates, opt_state = optimizer.update(
-        grads, with_hyper(state.opt_state, hyper), state.params
+    model_state: PyTree,
+    on_nonfinite: str,
+    bad: Array,
+    metrics: Metrics,
+) -> tuple[State, Metrics]:
+    """State and metrics after the optimizer's update."""
+
+    def update(old: State, grads: PyTree) -> State:
+        params, opt_state = updating.updated(optimizer, old, grads, hyper, frozen)
+        return _after(old, params, opt_state, model_state, hyper)
+
+    return guarded_update(on_nonfinite, bad, update, grads, state, metrics)
+
+
+def _moved_in_one_pass(
+    optimizer: optimizers.Adam,
+    state: State,
+    gradient: updating.Gradient,
+    hyper: Mapping[str, Array],
+    model_state: PyTree,
+    on_nonfinite: str,
+    bad: Array,
+    metrics: Metrics,
+) -> tuple[State, Metrics]:
+    """The same, where the kernel itself leaves parameters and moments as they are."""
+    moves = goes_on(on_nonfinite, bad, state)
+    params, opt_state = updating.updated_in_one_pass(
+        optimizer, state, gradient, hyper, moves
     )
-    params = optax.apply_updates(state.params, _without(updates, frozen))
-    return state.replace(
-        step=state.step + 1,
+    new = _after(state, params, opt_state, model_state, hyper)
+    old = state.replace(params=params, opt_state=opt_state)
+    return guarded(on_nonfinite, bad, new, old, metrics)
+
+
+def _after(
+    old: State,
+    params: PyTree,
+    opt_state: PyTree,
+    model_state: PyTree,
+    hyper: Mapping[str, Array],
+) -> State:
+    return old.replace(
+        step=old.step + 1,
         params=params,
         opt_state=opt_state,
-        ema=moving_average(state, hyper, params),
+        model_state=model_state,
+        ema=updating.moving_average(old, hyper, params),
     )
 
 
@@ -261,46 +305,28 @@ def _finish_gradient(
     clip_norm: float | None,
     frozen: PyTree | None,
     metrics: Metrics,
-) -> tuple[PyTree, Array, Array, Metrics]:
+    by_kernel: bool,
+) -> tuple[updating.Gradient, Array, Array, Metrics]:
     """Mean gradient, with the penalty's, clipped; its norm before clipping, and what
     of it or of the metrics is not finite."""
     divisor = jnp.maximum(count, 1.0)  # a batch of padding alone moves nothing
-    grads = jax.tree.map(lambda g: g / divisor.astype(g.dtype), sums)
+    gradient = updating.Gradient(sums, 1 / divisor)
     extra: Metrics = {}
-    if penalty is not None:
-        amount, slope = jax.value_and_grad(penalty)(params, hyper)
-        grads = jax.tree.map(jnp.add, grads, slope)
-        extra["penalty"] = value(amount)
-    grads = _without(grads, frozen)
-    norm, bad = global_norm(grads), culprit((metrics, extra), grads)
+    if penalty is not None or not by_kernel:
+        grads = jax.tree.map(lambda g: g / divisor.astype(g.dtype), sums)
+        if penalty is not None:
+            amount, slope = jax.value_and_grad(penalty)(params, hyper)
+            grads = jax.tree.map(jnp.add, grads, slope)
+            extra["penalty"] = value(amount)
+        grads = updating.without(grads, frozen)
+        gradient = updating.Gradient(grads, jnp.ones_like(divisor))
+    squares = updating.squares(gradient, by_kernel)
+    norm, bad = global_norm(squares), culprit((metrics, extra), squares)
     if clip_norm is not None:
         scale = jnp.minimum(1.0, clip_norm / jnp.maximum(norm, 1e-16))
-        grads = jax.tree.map(lambda g: g * scale.astype(g.dtype), grads)
-    return grads, norm, bad, extra
+        gradient = updating.scaled(gradient, scale, by_kernel)
+    return gradient, norm, bad, extra
 
 
 def _frozen(params: PyTree, pattern: str) -> PyTree:
     return jax.tree.map(lambda moves: not moves, trainable_mask(params, pattern))
-
-
-def _without(tree: PyTree, frozen: PyTree | None) -> PyTree:
-    if frozen is None:
-        return tree
-    return jax.tree.map(lambda x, f: jnp.zeros_like(x) if f else x, tree, frozen)
-
-
-def moving_average(
-    state: State, hyper: Mapping[str, Array], params: PyTree
-) -> PyTree | None:
-    """Exponential moving average; the decay grows with the step as
-    min(decay, (1 + t) / (10 + t)), so that it forgets the start (TensorFlow's
-    ``ExponentialMovingAverage(num_updates)``)."""
-    if state.ema is None:
-        return None
-    step = state.step.astype(jnp.float32)
-    decay = jnp.minimum(hyper["ema_decay"], (1.0 + step) / (10.0 + step))
-    return jax.tree.map(
-        lambda old, new: old + (1.0 - decay).astype(old.dtype) * (new - old),
-        state.ema,
-        params,
-    )

@@ -13,6 +13,7 @@ from jaxdl.kernels.attention import formula as attention
 from jaxdl.kernels.lstm import formula as lstm
 from jaxdl.kernels.normalization import formula as normalized
 from jaxdl.kernels.pooling import formula as pooled
+from jaxdl.kernels.updates import adam_formula, sums_formula
 from tests.kernels.agreement import close
 
 DEVICES = jax.make_mesh((8,), ("devices",), axis_types=(AxisType.Auto,))
@@ -152,3 +153,45 @@ def test_pooling_stays_where_it_lies():
     assert y.sharding.is_equivalent_to(laid.sharding, 4)
     assert slope.sharding.is_equivalent_to(laid.sharding, 4)
     assert "all-gather" not in ours.lower(laid, factor).compile().as_text()
+
+
+@pytest.mark.parametrize(
+    ("mesh", "lies", "leading"),
+    [
+        (DEVICES, [("devices",), (), (None, "devices"), ()], 0),
+        (BOTH, [("data", "model"), ("model",), (), ()], 0),
+        (BOTH, [(("data", "model"),), (), (), ()], 0),
+        (DEVICES, [("devices",)] * 4, 1),
+        (BOTH, [("data", None, "model"), ("data", "model"), ("data",), ("data",)], 1),
+    ],
+    ids=["shares", "two axes", "of both", "members", "members and features"],
+)
+def test_what_adam_moves_stays_where_it_lies(mesh, lies, leading):
+    shapes = [(16, 8), (8,), (3, 16), ()]
+    shapes = [(8,) * leading + shape for shape in shapes]
+    gradient, params, mu, nu = (draw(*shapes) for _ in range(4))
+    old = kernels.Moments(params, mu, [jnp.square(x) + 1 for x in nu])
+    told = kernels.Numbers(*map(jnp.float32, (0.3, 1, 0.2, 0.1, 0.01, 0.2)))
+    told = told._replace(moves=jnp.asarray(True))
+    decays = (True, False, True, False)
+
+    def run(adam, sums, gradient, old):
+        def one(gradient, old):
+            return adam(kernels.Adam(), decays, gradient, old, told), sums(
+                gradient, told.factor
+            )
+
+        return (jax.vmap(one) if leading else one)(gradient, old)
+
+    def laid(arrays):
+        return [over(mesh, x, *axes) for x, axes in zip(arrays, lies, strict=True)]
+
+    placed = laid(gradient), kernels.Moments(*map(laid, old))
+    ours = jax.jit(partial(run, kernels.adam, kernels.sums_of_squares))
+    made, sums = ours(*placed)
+    expected, other = run(adam_formula, sums_formula, gradient, old)
+    close((made, sums), (expected, other), 1e-5)
+    for arrays in made:
+        for found, own in zip(arrays, placed[1].params, strict=True):
+            assert found.sharding.is_equivalent_to(own.sharding, own.ndim)
+    assert "all-gather" not in ours.lower(*placed).compile().as_text()
