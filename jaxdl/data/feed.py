@@ -37,9 +37,10 @@ KEPT_BYTES = 2**26
 
 
 def step_indices(
-    size: int, batch_size: int, seed: int, step: int
-) -> Int[np.ndarray, " batch"]:
-    """Which examples step `step` takes: int32 indices [batch_size] below `size`.
+    size: int, batch_size: int, seed: int, step: int, count: int = 1
+) -> Int[np.ndarray, " examples"]:
+    """Which examples step `step` takes: int32 indices [batch_size] below `size`; of
+    `count` steps from there on, one after another.
 
     Every epoch sees every example once, in a permutation that is a pure function
     of (seed, epoch); a batch may span the end of one epoch and the start of the
@@ -52,12 +53,14 @@ def step_indices(
     if seed < 0 or step < 0:
         raise ValueError(f"seed {seed} and step {step} must not be negative")
     epoch, start = divmod(step * batch_size, size)
-    indices = _permutation(size, seed, epoch)[start : start + batch_size]
-    missing = batch_size - len(indices)
-    if missing:
-        following = _permutation(size, seed, epoch + 1)[:missing]
-        indices = np.concatenate([indices, following])
-    return indices
+    missing = count * batch_size
+    parts = []
+    while missing:
+        part = _permutation(size, seed, epoch)[start : start + missing]
+        parts.append(part)
+        missing -= len(part)
+        epoch, start = epoch + 1, 0
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 @functools.lru_cache(maxsize=4)
@@ -78,12 +81,13 @@ class Feed:
     a `with`) to end its background thread.
 
     Attributes:
-      order: step -> indices [batch] into the source ([members, batch] for members).
+      order: (step, count) -> indices [count, batch] into the source ([count, members,
+        batch] for members).
       read: indices [..., batch] -> the batch on the device(s).
       ahead: keeps the batches read in advance; None for a resident source.
     """
 
-    order: Callable[[int], np.ndarray]
+    order: Callable[[int, int], np.ndarray]
     read: Callable[[np.ndarray], Batch]
     ahead: "_Ahead | None" = None
 
@@ -96,9 +100,7 @@ class Feed:
 
     def indices(self, step: int, count: int | None = None) -> np.ndarray:
         """The examples that `feed(step, count)` holds; with `count`, stacked."""
-        if count is None:
-            return self.order(step)
-        return np.stack([self.order(step + i) for i in range(count)])
+        return self.order(step, 1)[0] if count is None else self.order(step, count)
 
     def foresee(self, step: int, count: int | None = None) -> None:
         """Begin to read what will be asked for first, where the source streams."""
@@ -152,7 +154,11 @@ def feed(
     step_indices(source.size, batch_size, seed, 0)
     read = reader(source, put, replicate, rows, on_device)
     ahead = _Ahead() if source.arrays is None else None
-    order = functools.partial(step_indices, source.size, batch_size, seed)
+
+    def order(step: int, count: int) -> np.ndarray:
+        indices = step_indices(source.size, batch_size, seed, step, count)
+        return indices.reshape(count, batch_size)
+
     return Feed(order, read, ahead)
 
 

@@ -41,14 +41,14 @@ def members_feed(
     """
     joined, starts = join(sources)
 
-    def order(step: int) -> np.ndarray:
+    def order(step: int, count: int) -> np.ndarray:
         rows = [
-            start + step_indices(source.size, batch_size, seed, step)
+            start + step_indices(source.size, batch_size, seed, step, count)
             for source, start, seed in zip(sources, starts, seeds, strict=True)
         ]
-        return np.stack(rows)
+        return np.stack(rows).reshape(-1, count, batch_size).swapaxes(0, 1)
 
-    order(0)
+    order(0, 1)
     return Feed(order, reader(joined, put, replicate), None)
 
 

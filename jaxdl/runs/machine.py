@@ -15,6 +15,7 @@ from jaxdl.hardware import require_memory
 from jaxdl.parallel import hosts
 from jaxdl.runs import arithmetic
 from jaxdl.train.judge import SINGLE, Judge
+from jaxdl.train.packing import packed
 from jaxdl.train.task import Plan, Shown, Task
 
 
@@ -102,16 +103,16 @@ class Machine:
 
     @cached_property
     def single(self) -> Callable[..., Any]:
-        """The step, compiled."""
+        """The step, compiled; its metrics are packed, as ``fit`` reads them sooner."""
         if self.counted is None:
-            return self.way.step(self.task.step, axis=self.axis)
+            return self.way.step(packed(self.task.step), axis=self.axis)
         return partial(_one_of_block, self.counted, self.steps_per_call)
 
     @cached_property
     def block(self) -> Callable[..., Any]:
         """Several steps in one dispatch, compiled."""
         if self.counted is None:
-            return self.way.block(self.task.step, axis=self.axis)
+            return self.way.block(packed(self.task.step), axis=self.axis)
         return partial(_whole_block, self.counted, self.steps_per_call)
 
     @cached_property
@@ -127,7 +128,7 @@ class Machine:
         rest = plan.steps > size > 1 and plan.steps % size
         if not rest or any(n % size for n in between) or not self.on_one_cpu:
             return None
-        steps = parallel.ways.counted(self.task.step)
+        steps = parallel.ways.counted(packed(self.task.step))
         options = self.way.compiler_options
         return jax.jit(steps, donate_argnums=0, compiler_options=options)
 

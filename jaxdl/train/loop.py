@@ -19,6 +19,7 @@ from jaxdl.batch import Batch
 from jaxdl.train import recompiling
 from jaxdl.train.checkpoints import Checkpoints
 from jaxdl.train.judge import SINGLE, Judge
+from jaxdl.train.packing import unpack
 from jaxdl.train.progress import Rule
 from jaxdl.train.state import copied, size_bytes
 from jaxdl.train.step import Step
@@ -28,7 +29,7 @@ Feed = Callable[..., Batch]
 Values = dict[str, Any]
 
 # How often metrics are read while the device works.
-READ_SECONDS = 0.1
+READ_SECONDS = 0.25
 
 # The best state waits in memory for the next save, up to this size, as it may improve
 # many times before it is worth one; and stays there, to be tested at the end.
@@ -119,7 +120,8 @@ def fit(
     Args:
       state: any pytree of arrays; it is copied, not consumed. When
         ``checkpoints`` hold a newer one of its structure, that is continued.
-      step: pure ``(state, batch) -> (state, metrics)``.
+      step: pure ``(state, batch) -> (state, metrics)``; its metrics may be packed
+        (``jaxdl.train.packing``).
       feed: batches as a function of the step's number.
       way: how a step runs; a function from step to compiled step.
       block_way: the same for ``steps_per_call`` steps in one dispatch.
@@ -316,7 +318,7 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
         block if count > 1 else jax.tree.map(lambda x: np.asarray(x)[None], block)
         for (_, count, _), block in zip(ready, blocks, strict=True)
     ]
-    steps = jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows)
+    steps = unpack(jax.tree.map(lambda *leaves: np.concatenate(leaves), *rows))
     totals = measure.accumulate(run.totals, steps)
     nonfinite = run.nonfinite or plan.judge.failed(steps)
     status = run.status

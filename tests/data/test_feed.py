@@ -40,6 +40,9 @@ def test_every_epoch_gives_every_example_once(size, draw, seed):
     flat = np.concatenate(order)[: size * epochs].reshape(epochs, size)
     assert flat.dtype == np.int32
     assert np.array_equal(np.sort(flat, axis=1), np.tile(np.arange(size), (epochs, 1)))
+    several = data.step_indices(size, batch, seed, 1, steps)
+    later = data.step_indices(size, batch, seed, steps)
+    assert np.array_equal(several, np.concatenate([*order[1:], later]))
 
 
 def test_a_step_depends_on_seed_and_step_alone():

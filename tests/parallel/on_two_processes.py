@@ -118,7 +118,7 @@ def test_each_reads_its_half_and_all_learn_what_one_device_does(alone, name, req
         told = hosts.gather(mine)
         for number in range(STEPS):
             part = slice(number * half, (number + 1) * half)
-            assert told[0][part] + told[1][part] == feed.order(number).tolist()
+            assert told[0][part] + told[1][part] == feed.indices(number).tolist()
 
 
 def test_a_block_of_steps_on_resident_data_equals_the_steps_in_turn(alone):

@@ -1,0 +1,55 @@
+"""Metrics of a step in few arrays: reading many small ones took the host longer than
+anything else it did for a step (0.4 ms a block of an MLP's, of ten metrics)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jaxtyping import Array, PyTree
+
+
+class Packed(struct.PyTreeNode):
+    """A tree of arrays, those of one shape and type side by side along a new last axis.
+
+    Attributes:
+      arrays: one of each shape and type.
+      structure: of the tree.
+      places: of each leaf of it, in which array it is.
+    """
+
+    arrays: tuple[Array, ...]
+    structure: Any = struct.field(pytree_node=False)
+    places: tuple[int, ...] = struct.field(pytree_node=False)
+
+
+def pack(tree: PyTree) -> Packed:
+    """The tree in few arrays."""
+    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, tree))
+    alike: dict[Any, list[Array]] = {}
+    for leaf in leaves:
+        alike.setdefault((leaf.shape, leaf.dtype), []).append(leaf)
+    places = tuple(list(alike).index((leaf.shape, leaf.dtype)) for leaf in leaves)
+    arrays = tuple(jnp.stack(own, axis=-1) for own in alike.values())
+    return Packed(arrays, structure, places)
+
+
+def unpack(tree: PyTree) -> PyTree:
+    """The tree that was packed, whatever axes its arrays have been given in front; any
+    other as it is."""
+    if not isinstance(tree, Packed):
+        return tree
+    columns = [iter(np.moveaxis(np.asarray(array), -1, 0)) for array in tree.arrays]
+    return jax.tree.unflatten(tree.structure, [next(columns[i]) for i in tree.places])
+
+
+def packed(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step, with its metrics packed."""
+
+    def run(state: Any, batch: Any) -> Any:
+        state, metrics = step(state, batch)
+        return state, pack(metrics)
+
+    return run
