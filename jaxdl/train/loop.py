@@ -5,6 +5,7 @@ of the step's number, and a way to run.
 """
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -34,6 +35,9 @@ READ_SECONDS = 0.25
 # The best state waits in memory for the next save, up to this size, as it may improve
 # many times before it is worth one; and stays there, to be tested at the end.
 KEPT_BYTES = 2**28
+
+# A check that comes so soon is no long wait for what is to be saved.
+SOON_SECONDS = 2.0
 
 
 def _nothing(*_: Any, **__: Any) -> None:
@@ -184,8 +188,10 @@ def _train(plan: "_Plan", run: "_Now") -> "_Now":
         if check:
             run = _check(plan, run)
         over = plan.judge.stopped(run.progress, run.state)
-        if over or stop or _saving(plan, run.at) or (check and _overdue(plan, run)):
+        if over or stop or _saving(plan, run.at):
             run = _save(plan, run)
+        elif check and _overdue(plan, run):
+            run = _save_in_passing(plan, run)
         if over:
             run = run._replace(status="early_stopped")
         elif stop and run.at < plan.steps:
@@ -236,6 +242,8 @@ class _Now(NamedTuple):
     saved_at: float
     nonfinite: bool = False  # among the metrics read
     large: bool = False  # whether the best is unsaved, and too large to wait
+    checked_at: float = -math.inf
+    between: float = math.inf  # seconds between the last two checks
 
 
 def _begin(plan: _Plan, state: PyTree) -> _Now:
@@ -350,7 +358,14 @@ def _check(plan: _Plan, run: _Now) -> _Now:
     plan.watch.metrics(at, "validation", values)
     progress, state = plan.judge.observe(rule, run.progress, run.state, values, at)
     plan.watch.checked(at, progress, state)
-    run = run._replace(state=state, progress=progress, totals=None)
+    now = time.perf_counter()
+    run = run._replace(
+        state=state,
+        progress=progress,
+        totals=None,
+        checked_at=now,
+        between=now - run.checked_at,
+    )
     if plan.judge.best_step(progress) != at:
         return run
     small = size_bytes(state) <= KEPT_BYTES
@@ -371,6 +386,15 @@ def _save_best(plan: _Plan, run: _Now) -> _Now:
     plan.checkpoints.save(best.at, best.state, best.progress, None, best.at)
     plan.watch.timed("saving", time.perf_counter() - began)
     return run._replace(best=best._replace(saved=True))
+
+
+def _save_in_passing(plan: _Plan, run: _Now) -> _Now:
+    """A save that is due by the clock alone. Where the best is an earlier state it goes
+    first, and this one's turn comes at the next check, if that is soon: a second save
+    would wait until the first is on the disk, a tenth of a second and more."""
+    apart = run.best is not None and run.best.at != run.at and not run.best.saved
+    soon = plan.agree is None and run.between < SOON_SECONDS
+    return _save_best(plan, run) if apart and soon else _save(plan, run)
 
 
 def _save(plan: _Plan, run: _Now) -> _Now:

@@ -155,6 +155,30 @@ def test_an_improvement_waits_for_the_next_save(
 
 
 @pytest.mark.parametrize(
+    ("soon", "on_the_way"),
+    [(0.0, [[], [], [], [6, 18], [6, 18, 24]]), (1e9, [[], [], [], [6], [6, 24]])],
+)
+def test_the_best_and_a_later_state_are_saved_at_checks_of_their_own(
+    tmp_path, monkeypatch, soon, on_the_way
+):
+    """If those come soon: neither then waits for the other."""
+    due = iter([1e9, 1e9, -1.0, -1.0, 1e9])  # seconds between saves, by checks
+    monkeypatch.setattr(loop, "save_interval", lambda _: next(due))
+    monkeypatch.setattr(loop, "SOON_SECONDS", soon)
+    seen = []
+    with train.Checkpoints(tmp_path) as checkpoints:
+
+        def measure(now):
+            checkpoints.wait()
+            seen.append(checkpoints.steps())
+            return worsening(6)(now)
+
+        result = fit(checkpoints=checkpoints, evaluate=measure, steps=30)
+    assert seen == on_the_way
+    assert result.best_step == 6
+
+
+@pytest.mark.parametrize(
     ("takes", "between"), [(0.0, 10.0), (0.1, 10.0), (0.45, 45.0), (8.0, 60.0)]
 )
 def test_saves_that_take_long_are_further_apart(takes, between):
