@@ -1,5 +1,6 @@
-"""Metrics of a step in few arrays: reading many small ones took the host longer than
-anything else it did for a step (0.4 ms a block of an MLP's, of ten metrics)."""
+"""Metrics of a step in few arrays, which the host reads sooner than many small ones: of
+ten metrics of a block of steps in 0.26 ms and not 0.47 (as ``fit`` reads them, now and
+then), in which an MLP's steps lacked one of two cores."""
 
 from collections.abc import Callable
 from typing import Any
