@@ -111,14 +111,15 @@ def test_derivatives_are_those_of_the_formulas():
         gradient, old = draw([(2, 3), ()])
         run = both((True, False))[0]
 
+        @jax.jit
         def through(gradient, params, rate):
             told = numbers(rate=rate)
             return run(gradient, old._replace(params=params), told)
 
         given = gradient, old.params, jnp.asarray(0.1)
-        check_grads(through, given, order=2, modes=["fwd", "rev"])
-        given = gradient, jnp.asarray(0.5)
-        check_grads(kernels.sums_of_squares, given, order=2, modes=["fwd", "rev"])
+        check_grads(through, given, order=1, modes=["fwd", "rev"])
+        given, sums = (gradient, jnp.asarray(0.5)), jax.jit(kernels.sums_of_squares)
+        check_grads(sums, given, order=2, modes=["fwd", "rev"])
 
 
 def test_parameters_and_moments_are_written_where_they_lie():
