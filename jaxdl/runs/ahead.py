@@ -5,6 +5,7 @@ the dearest first, and compiled on other threads while this one goes on.
 """
 
 import importlib
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -16,18 +17,16 @@ from jaxdl.runs.machine import Machine
 from jaxdl.train.judge import observed
 from jaxdl.train.task import Plan
 
-# What checkpoints, events and pictures of any run take a while to import.
-_LATER = (
-    "jaxdl.runs.events",
-    "orbax.checkpoint",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
-)
+# What takes a while to import: for checks and saves, between which steps would wait for
+# it (0.15 s and more at the first save), and for the pictures of the end.
+_SOON = ("jaxdl.runs.events", "orbax.checkpoint")
+_LATER = ("matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
 def compile_ahead(machine: Machine, step: int = 0) -> None:
-    """Compile what a run will call, on other threads; import what it will need, as long
-    as that takes; begin to read what it trains on first, from ``step`` on.
+    """Compile what a run will call, on other threads; import what it will need while it
+    trains, and afterwards, as long as that takes; begin to read what it trains on
+    first, from ``step`` on.
 
     A jitted function that is called later finds itself compiled. Nothing is compiled
     for an accelerator, where XLA times kernels as it compiles and must be left alone,
@@ -38,15 +37,22 @@ def compile_ahead(machine: Machine, step: int = 0) -> None:
     by_block = _dispatches(machine.plan, size)[0] and step % size == 0
     machine.feed.foresee(step, size if by_block else None)
     if not programs:
+        _import(_SOON)
         return
     with ThreadPoolExecutor(2, thread_name_prefix="jaxdl-compile") as pool:
         coming = [pool.submit(call.lower(*given).compile) for call, *given in programs]
+        _import(_SOON)
         for name in (*_LATER, *machine.task.imports):
             if all(future.done() for future in coming):
                 break
-            importlib.import_module(name)
+            _import([name])
         for future in coming:
             future.result()
+
+
+def _import(names: Iterable[str]) -> None:
+    for name in names:
+        importlib.import_module(name)
 
 
 def _programs(machine: Machine) -> list[tuple[Any, ...]]:
