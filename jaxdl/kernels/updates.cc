@@ -204,15 +204,17 @@ ffi::Error AdamCall(ffi::ThreadPool pool, ffi::AnyBuffer numbers,
       auto to = [&](Index k) { return made[k * count + i].typed_data<T>(); };
       places.push_back({from(0), from(1), from(2), from(3), to(0), to(1), to(2)});
     }
-    const auto pieces = Cut(members, SizesOf(members, {arrays.begin(), arrays.begin() + count}));
+    const std::vector<ffi::AnyBuffer> own(arrays.begin() + count,
+                                          arrays.begin() + 2 * count);
+    const auto pieces = Cut(members, SizesOf(members, own));
     ForPieces(pool, pieces, [&](Index i) {
-      const Piece& own = pieces[i];
-      const Places<T> at = places[own.array].From(own.first);
-      if (told[own.member].moves > 0)
-        Update<T>(at, own.count, {first, second, eps}, told[own.member],
-                  decays[own.array]);
+      const Piece& piece = pieces[i];
+      const Places<T> at = places[piece.array].From(piece.first);
+      if (told[piece.member].moves > 0)
+        Update<T>(at, piece.count, {first, second, eps}, told[piece.member],
+                  decays[piece.array]);
       else
-        Stay<T>(at, own.count);
+        Stay<T>(at, piece.count);
     });
   });
 }
