@@ -2,8 +2,8 @@
 // Adam (Kingma & Ba 2015). XLA makes a loop of its own of each array and each moment,
 // through memory every time.
 //
-// Where there are members, every array leads with their axis. Sums are cut by shape alone, so that no result
-// depends on the number of threads.
+// Where there are members, every array leads with their axis. Sums are cut by shape
+// alone, so that no result depends on the number of threads.
 
 #include "tiles.h"
 
@@ -38,7 +38,8 @@ void ForPieces(ffi::ThreadPool pool, const std::vector<Piece>& pieces,
   const Index shares =
       all < WORTH_SHARING ? 1 : std::min(count, 4 * Index(pool.num_threads()));
   auto work = [&](Index share) {
-    for (Index i = count * share / shares; i < count * (share + 1) / shares; ++i) run(i);
+    const Index end = count * (share + 1) / shares;
+    for (Index i = count * share / shares; i < end; ++i) run(i);
   };
   if (shares > 1)
     ForEach(pool, shares, work);

@@ -73,7 +73,7 @@ def largest_recurrence(
         products = [
             equation
             for equation in equations(loop.params["jaxpr"].jaxpr)
-            if equation.primitive.name == "dot_general"
+            if equation.primitive.name in ("dot_general", "jaxdl_product")
         ]
         if products:
             weights = max(_size(var) for p in products for var in p.invars)
@@ -89,8 +89,10 @@ def largest_product(step: Callable[..., Any], state: Any, batch: Any) -> int:
     found = [0]
     for equation in _traced(step, state, batch):
         name = equation.primitive.name
+        if name in ("jaxdl_adam", "jaxdl_squares"):
+            continue  # they go through all parameters, and multiply no matrices
         if name == "jaxdl_product":
-            found.append(kernels.multiplications(equation))
+            found.append(_multiplications(equation))
         elif name.startswith(("conv_general", "jaxdl_", "scan", "while", "ffi_call")):
             return 0
         elif name == "dot_general":
@@ -101,6 +103,8 @@ def largest_product(step: Callable[..., Any], state: Any, batch: Any) -> int:
 
 
 def _multiplications(product: core.JaxprEqn) -> int:
+    if product.primitive.name == "jaxdl_product":
+        return kernels.multiplications(product)
     (contracted, _), _ = product.params["dimension_numbers"]
     shape = product.invars[0].aval.shape  # type: ignore[attr-defined]
     return _size(product.outvars[0]) * math.prod(shape[axis] for axis in contracted)

@@ -123,6 +123,18 @@ def test_the_best_state_is_returned_not_the_last(tmp_path, on_disk):
         assert bits(best["params"]) == bits(reference.state.params)
 
 
+def looking(checkpoints, measured):
+    """What measures, and notes the steps on disk at each check."""
+    seen = []
+
+    def measure(now):
+        checkpoints.wait()
+        seen.append(checkpoints.steps())
+        return measured(now)
+
+    return measure, seen
+
+
 @pytest.mark.parametrize(
     ("seconds", "large", "on_the_way"),
     [
@@ -138,14 +150,8 @@ def test_an_improvement_waits_for_the_next_save(
     monkeypatch.setattr(loop, "save_interval", lambda _: seconds)
     if large:
         monkeypatch.setattr(loop, "KEPT_BYTES", 0)
-    seen = []
     with train.Checkpoints(tmp_path) as checkpoints:
-
-        def measure(now):
-            checkpoints.wait()
-            seen.append(checkpoints.steps())
-            return worsening(12)(now)
-
+        measure, seen = looking(checkpoints, worsening(12))
         result = fit(checkpoints=checkpoints, evaluate=measure)
         checkpoints.wait()
         assert checkpoints.steps() == sorted({12, 24, *on_the_way[-1][1:]})
@@ -165,14 +171,8 @@ def test_the_best_and_a_later_state_are_saved_at_checks_of_their_own(
     due = iter([1e9, 1e9, -1.0, -1.0, 1e9])  # seconds between saves, by checks
     monkeypatch.setattr(loop, "save_interval", lambda _: next(due))
     monkeypatch.setattr(loop, "SOON_SECONDS", soon)
-    seen = []
     with train.Checkpoints(tmp_path) as checkpoints:
-
-        def measure(now):
-            checkpoints.wait()
-            seen.append(checkpoints.steps())
-            return worsening(6)(now)
-
+        measure, seen = looking(checkpoints, worsening(6))
         result = fit(checkpoints=checkpoints, evaluate=measure, steps=30)
     assert seen == on_the_way
     assert result.best_step == 6
