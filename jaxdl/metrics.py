@@ -213,16 +213,16 @@ def accumulate(
         steps, as ``lax.scan`` leaves them.
       stacked: False for the metrics of a single step.
     """
-    fetched = jax.tree.map(_wide, jax.device_get(dict(metrics)))
-    if not stacked:
-        fetched = jax.tree.map(lambda leaf: leaf[None], fetched)
+
+    def rows(leaf: Any) -> np.ndarray:
+        return _wide(leaf) if stacked else _wide(leaf)[None]
+
+    def added(start: np.ndarray, leaf: Any) -> np.ndarray:
+        return _sum_in_order(np.concatenate([start[None], rows(leaf)]))
+
     if totals is None:
-        return jax.tree.map(_sum_in_order, fetched)
-    return jax.tree.map(
-        lambda start, leaf: _sum_in_order(np.concatenate([start[None], leaf])),
-        totals,
-        fetched,
-    )
+        return jax.tree.map(lambda leaf: _sum_in_order(rows(leaf)), dict(metrics))
+    return jax.tree.map(added, totals, dict(metrics))
 
 
 def _wide(leaf: Any) -> np.ndarray:
@@ -245,7 +245,6 @@ def read(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(metric: Any) -> Any:
-    metric = jax.device_get(metric)
     result = np.asarray(metric.read() if hasattr(metric, "read") else metric)
     floating = np.issubdtype(result.dtype, np.floating)
     return float(result) if result.ndim == 0 and floating else result

@@ -30,8 +30,9 @@ from jaxdl.train.task import Findings, Plan, Shown, Task
 
 Built = Callable[[], tuple[Task, Plan]]
 
-# Batches on the device.
-RESIDENT = 16
+# Of the bare step's batches on the device: those of a pass over the data, up to this
+# size. Few that come again and again would stay in a core's cache, as no data set does.
+RESIDENT_BYTES = 2**26
 
 
 def cases(images: Path) -> dict[str, tuple[Any, Any]]:
@@ -79,8 +80,11 @@ def bare_steps(task: Task, plan: Plan) -> Callable[[float], float]:
     way = machine.way.block if size > 1 else machine.way.step
     step = way(task.step, axis=machine.axis)
     count = () if size == 1 else (size,)
-    blocks = max(RESIDENT // size, 2)
-    batches = [machine.feed(i * size, *count) for i in range(blocks)]
+    batches = [machine.feed(0, *count)]
+    bytes_each = sum(leaf.nbytes for leaf in jax.tree.leaves(batches[0]))
+    a_pass = task.data.train.size // (plan.batch_size * size)
+    blocks = max(min(a_pass, RESIDENT_BYTES // bytes_each), 2)
+    batches += [machine.feed(i * size, *count) for i in range(1, blocks)]
     parts = list(machine.passes(task.data.validation))
     state = machine.state()
     state, metrics = step(state, batches[0])

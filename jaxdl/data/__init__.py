@@ -28,6 +28,7 @@ from jaxdl.data.images import read_images
 from jaxdl.data.labels import k_hot, one_hot
 from jaxdl.data.members import members_feed, members_passes
 from jaxdl.data.preprocess import Preprocess
+from jaxdl.data.resident import Resident, gathering, hold
 from jaxdl.data.source import Source, subset
 from jaxdl.data.spec import LAYOUTS, Spec, check
 from jaxdl.data.splits import kfold, split, split_sizes
@@ -43,6 +44,7 @@ __all__ = [
     "Kept",
     "Passes",
     "Preprocess",
+    "Resident",
     "Source",
     "Spec",
     "augment",
@@ -52,6 +54,8 @@ __all__ = [
     "evaluation_feed",
     "feed",
     "from_arrays",
+    "gathering",
+    "hold",
     "k_hot",
     "kfold",
     "load",

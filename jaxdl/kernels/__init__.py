@@ -20,6 +20,7 @@ from jaxdl.kernels.lstm import lstm
 from jaxdl.kernels.normalization import moments, scale_and_shift
 from jaxdl.kernels.pooling import max_pool
 from jaxdl.kernels.product import product
+from jaxdl.kernels.rows import take_rows
 from jaxdl.kernels.updates import Adam, Moments, Numbers, adam, sums_of_squares
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "sums_of_squares",
     "supports",
     "switched_off",
+    "take_rows",
 ]

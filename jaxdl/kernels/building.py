@@ -15,7 +15,7 @@ from jaxdl.hardware import cpu_instructions, cpu_model
 _HERE = Path(__file__).parent
 _NAMES = (
     *("attention", "convolution", "lstm", "normalization", "pooling", "product"),
-    "updates",
+    *("rows", "updates"),
 )
 KINDS = "attention, convolutions, LSTMs, batch norm, max pooling, dense layers, Adam"
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)

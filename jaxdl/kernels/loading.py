@@ -19,6 +19,7 @@ TARGETS = (
     *("jaxdl_pool", "jaxdl_pool_gradient"),
     *("jaxdl_product", "jaxdl_product_by_input", "jaxdl_product_by_kernel"),
     *("jaxdl_squares", "jaxdl_adam"),
+    "jaxdl_rows",
 )
 # Set to "off" to leave built kernels out.
 SWITCH = "JAXDL_KERNELS"

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from jaxdl.runs.machine import Machine
@@ -61,9 +62,10 @@ def _programs(machine: Machine) -> list[tuple[Any, ...]]:
     task, plan, size = machine.task, machine.plan, machine.steps_per_call
     here = SingleDeviceSharding(machine.devices[0])
     state = _placed(jax.eval_shape(task.create, 0), here)
-    batch = _placed(machine.feed(0), here)
+    batch = _placed(machine.batches(0), here)
     blocks = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=here), batch
+        lambda x: jax.ShapeDtypeStruct((size, *x.shape), x.dtype, sharding=x.sharding),
+        batch,
     )
     by_block, by_step = _dispatches(plan, size)
     calls: list[tuple[Any, ...]] = []
@@ -91,10 +93,12 @@ def _dispatches(plan: Plan, size: int) -> tuple[bool, bool]:
 
 
 def _placed(tree: Any, here: SingleDeviceSharding) -> Any:
-    """Shapes of arrays that lie on a device."""
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(
-            x.shape, x.dtype, sharding=here, weak_type=x.weak_type
-        ),
-        tree,
-    )
+    """Shapes of arrays, of which JAX's own lie on a device."""
+
+    def placed(x: Any) -> jax.ShapeDtypeStruct:
+        if isinstance(x, np.ndarray):
+            return jax.ShapeDtypeStruct(x.shape, x.dtype)
+        weak = x.weak_type
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here, weak_type=weak)
+
+    return jax.tree.map(placed, tree)

@@ -337,7 +337,7 @@ def _fit(
         fitted = train.fit(
             state,
             machine.task.step,
-            machine.feed,
+            machine.batches,
             steps=plan.steps,
             way=lambda _: machine.single,
             block_way=lambda _: machine.block,

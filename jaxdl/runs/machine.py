@@ -15,7 +15,7 @@ from jaxdl.hardware import require_memory
 from jaxdl.parallel import hosts
 from jaxdl.runs import arithmetic
 from jaxdl.train.judge import SINGLE, Judge
-from jaxdl.train.packing import packed
+from jaxdl.train.packing import packed, packed_evaluation
 from jaxdl.train.task import Plan, Shown, Task
 
 
@@ -27,7 +27,7 @@ class Machine:
       task, plan: what is run.
       way: how, and on which devices.
       feed: training batches, by step.
-      evaluation: that of the task, compiled.
+      evaluation: that of the task, compiled; its metrics are packed.
       steps_per_call: steps a dispatch.
       judge: what a check means.
       axis: the example axis of a batch; 1 where members lead.
@@ -75,7 +75,7 @@ class Machine:
             plan=plan,
             way=parallel.tuned(way, task.step, state, batch),
             feed=feed,
-            evaluation=way.evaluation(task.evaluation),
+            evaluation=way.evaluation(packed_evaluation(task.evaluation)),
             steps_per_call=plan.steps_per_call
             or parallel.automatic_block(task.step, state, batch, plan.evaluate_every),
             operations=partial(arithmetic.operations, task.step, state, batch),
@@ -102,18 +102,36 @@ class Machine:
         return alone and self.devices[0].platform == "cpu"
 
     @cached_property
+    def resident(self) -> data_room.Resident | None:
+        """The training part, where steps gather their batches of it by themselves."""
+        if not self.on_one_cpu:
+            return None
+        source, size = self.task.data.train, self.plan.batch_size
+        return data_room.hold(source, size, self.devices[0])
+
+    def batches(self, step: int, count: int | None = None) -> Any:
+        """What ``single`` takes at a step, or ``block`` for ``count`` of them: batches,
+        or which examples they hold."""
+        give = self.feed if self.resident is None else self.feed.indices
+        return give(step, count)
+
+    @cached_property
     def single(self) -> Callable[..., Any]:
         """The step, compiled; its metrics are packed, as ``fit`` reads them sooner."""
-        if self.counted is None:
-            return self.way.step(packed(self.task.step), axis=self.axis)
-        return partial(_one_of_block, self.counted, self.steps_per_call)
+        if self.counted is not None:
+            return partial(_one_of_block, self.counted, self.steps_per_call)
+        if self.resident is not None:
+            return self._compiled(lambda step: step)
+        return self.way.step(packed(self.task.step), axis=self.axis)
 
     @cached_property
     def block(self) -> Callable[..., Any]:
         """Several steps in one dispatch, compiled."""
-        if self.counted is None:
-            return self.way.block(packed(self.task.step), axis=self.axis)
-        return partial(_whole_block, self.counted, self.steps_per_call)
+        if self.counted is not None:
+            return partial(_whole_block, self.counted, self.steps_per_call)
+        if self.resident is not None:
+            return self._compiled(parallel.ways.scan)
+        return self.way.block(packed(self.task.step), axis=self.axis)
 
     @cached_property
     def counted(self) -> Callable[..., Any] | None:
@@ -128,9 +146,19 @@ class Machine:
         rest = plan.steps > size > 1 and plan.steps % size
         if not rest or any(n % size for n in between) or not self.on_one_cpu:
             return None
-        steps = parallel.ways.counted(packed(self.task.step))
+        return self._compiled(parallel.ways.counted)
+
+    def _compiled(self, way: Callable[..., Any]) -> "_Program":
+        """The step by a way, for one device: over what ``batches`` gives."""
+        step = packed(self.task.step)
+
+        def run(state: Any, examples: Any, *given: Any) -> Any:
+            one = step if examples is None else data_room.gathering(step, examples)
+            return way(one)(state, *given)
+
         options = self.way.compiler_options
-        return jax.jit(steps, donate_argnums=0, compiler_options=options)
+        compiled = jax.jit(run, donate_argnums=0, compiler_options=options)
+        return _Program(compiled, self.resident)
 
     @cached_property
     def answers(self) -> Callable[..., Any] | None:
@@ -193,16 +221,31 @@ class Machine:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Program:
+    """A compiled function of a state, the training part and what else is given."""
+
+    compiled: Any
+    examples: data_room.Resident | None
+
+    def __call__(self, state: Any, *given: Any) -> Any:
+        return self.compiled(state, self.examples, *given)
+
+    def lower(self, state: Any, *given: Any) -> Any:
+        """As of the compiled function: ahead of its first call."""
+        return self.compiled.lower(state, self.examples, *given)
+
+
 def _whole_block(counted: Any, size: int, state: Any, batches: Any) -> Any:
     return counted(state, batches, size)
 
 
 def _one_of_block(counted: Any, size: int, state: Any, batch: Any) -> Any:
-    batches = jax.tree.map(
-        lambda x: jax.device_put(np.broadcast_to(x, (size, *x.shape)), x.sharding),
-        batch,
-    )
-    state, rows = counted(state, batches, 1)
+    def repeated(x: Any) -> Any:
+        many = np.broadcast_to(x, (size, *x.shape))
+        return many if isinstance(x, np.ndarray) else jax.device_put(many, x.sharding)
+
+    state, rows = counted(state, jax.tree.map(repeated, batch), 1)
     return state, jax.tree.map(lambda x: x[0], jax.device_get(rows))
 
 

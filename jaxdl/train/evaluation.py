@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxdl.batch import Batch
 from jaxdl.metrics import Mean, accumulate, read
+from jaxdl.train.packing import unpack
 from jaxdl.train.state import State, evaluation_params
 from jaxdl.train.step import Metrics, Objective
 
@@ -40,16 +41,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Read metrics over all batches, merged on the host in float64.
 
-    ``evaluation`` should be compiled (``jax.jit`` or a way's ``evaluation``); all
-    batches are dispatched before the first result is waited for.
+    ``evaluation`` should be compiled (``jax.jit`` or a way's ``evaluation``), and may
+    pack its metrics (``jaxdl.train.packing``); all batches are dispatched before the
+    first result is waited for.
     """
     results = [evaluation(state, batch) for batch in batches]
     if not results:
         raise ValueError("there is no batch to evaluate: the split is empty.")
-    totals: dict[str, Any] = {}
-    for result in jax.device_get(results):
-        totals = accumulate(totals or None, result, stacked=False)
-    return read(totals)
+    fetched = jax.device_get(results)
+    rows = jax.tree.map(lambda *leaves: np.stack(leaves), *fetched)
+    return read(accumulate(None, unpack(rows)))
 
 
 def measure(

@@ -187,7 +187,7 @@ def _train(plan: "_Plan", run: "_Now") -> "_Now":
             return _save_best(plan, run)
         if check:
             run = _check(plan, run)
-        over = plan.judge.stopped(run.progress, run.state)
+        over = check and plan.judge.stopped(run.progress, run.state)
         if over or stop or _saving(plan, run.at):
             run = _save(plan, run)
         elif check and _overdue(plan, run):

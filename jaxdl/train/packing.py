@@ -54,3 +54,12 @@ def packed(step: Callable[..., Any]) -> Callable[..., Any]:
         return state, pack(metrics)
 
     return run
+
+
+def packed_evaluation(evaluation: Callable[..., Any]) -> Callable[..., Any]:
+    """The evaluation, with its metrics packed."""
+
+    def run(state: Any, batch: Any) -> Packed:
+        return pack(evaluation(state, batch))
+
+    return run

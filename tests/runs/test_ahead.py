@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import image_classification
+from jaxdl.data import resident
 from jaxdl.runs import ahead
 from jaxdl.runs.machine import Machine
 from jaxdl.runs.times import COMPILED
@@ -14,8 +15,18 @@ from jaxdl.train.packing import unpack
 from jaxdl.train.task import Plan
 
 
+@pytest.fixture(params=[True, False], ids=["gathering", "fed"])
+def gathers(request, monkeypatch):
+    """Whether steps gather their batches by themselves, where there are kernels."""
+    if request.param:
+        request.getfixturevalue("compiled")
+    else:
+        monkeypatch.setattr(resident, "MOST_BYTES", 0)
+    return request.param
+
+
 @pytest.fixture(params=[13, 12])
-def machine(request):
+def machine(request, gathers):
     """Of blocks of four steps, with a step left and without."""
     settings = image_classification.Settings(
         model="mlp",
@@ -24,11 +35,13 @@ def machine(request):
         evaluate_every=4,
         augment="none",
     )
-    return Machine.of(*image_classification.build(settings))
+    machine = Machine.of(*image_classification.build(settings))
+    assert (machine.resident is not None) == gathers
+    return machine
 
 
 @pytest.fixture
-def compiled():
+def compilations():
     seconds = []
 
     def heard(event, duration_secs, **_):
@@ -40,16 +53,16 @@ def compiled():
     jax.monitoring.unregister_event_duration_listener(heard)
 
 
-def test_what_is_called_later_finds_itself_compiled(machine, compiled):
+def test_what_is_called_later_finds_itself_compiled(machine, compilations):
     ahead.compile_ahead(machine)
     data, size = machine.task.data, machine.steps_per_call
-    batches = machine.feed(0, size), machine.feed(size)
+    batches = machine.batches(0, size), machine.batches(size)
     passes = [list(machine.passes(part)) for part in (data.validation, data.test)]
     assert size > 1
     assert machine.way.name == "none"
     rule, judge = machine.plan.rule, machine.judge
     progress = judge.start(rule, machine.task.create(0))
-    compiled.clear()
+    compilations.clear()
     state = machine.state()
     state, _ = machine.block(state, batches[0])
     if machine.counted is not None:
@@ -60,13 +73,13 @@ def test_what_is_called_later_finds_itself_compiled(machine, compiled):
     for step in (4, 8):
         values = {rule.monitor: 0.5}
         progress, state = judge.observe(rule, progress, state, values, step)
-    assert compiled == []
+    assert compilations == []
 
 
-def test_members_and_other_devices_are_left_alone(machine, compiled):
+def test_members_and_other_devices_are_left_alone(machine, compilations):
     elsewhere = dataclasses.replace(machine.way, name="data")
     ahead.compile_ahead(dataclasses.replace(machine, way=elsewhere))
-    assert compiled == []
+    assert compilations == []
 
 
 def test_what_cannot_be_compiled_is_told_as_a_step_would(machine):
@@ -106,13 +119,13 @@ def test_a_counted_block_gives_the_bits_of_blocks_and_single_steps(machine):
     size, task = machine.steps_per_call, machine.task
     assert (machine.counted is None) == (machine.plan.steps == 12)
     plain = jax.jit(task.step)
-    whole, rows = machine.block(machine.state(), machine.feed(0, size))
+    whole, rows = machine.block(machine.state(), machine.batches(0, size))
     alone = machine.state()
     for step in range(size):
         alone, _ = plain(alone, machine.feed(step))
     _require_equal(whole, alone)
     assert jax.tree.leaves(rows)[0].shape[0] == size
-    after, row = machine.single(whole, machine.feed(size))
+    after, row = machine.single(whole, machine.batches(size))
     expected, wanted = plain(alone, machine.feed(size))
     _require_equal((after, unpack(row)), (expected, wanted))
 
