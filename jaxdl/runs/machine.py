@@ -120,7 +120,7 @@ class Machine:
         """The step, compiled; its metrics are packed, as ``fit`` reads them sooner."""
         if self.counted is not None:
             return partial(_one_of_block, self.counted, self.steps_per_call)
-        if self.resident is not None:
+        if self.on_one_cpu:
             return self._compiled(lambda step: step)
         return self.way.step(packed(self.task.step), axis=self.axis)
 
@@ -129,7 +129,7 @@ class Machine:
         """Several steps in one dispatch, compiled."""
         if self.counted is not None:
             return partial(_whole_block, self.counted, self.steps_per_call)
-        if self.resident is not None:
+        if self.on_one_cpu:
             return self._compiled(parallel.ways.scan)
         return self.way.block(packed(self.task.step), axis=self.axis)
 
@@ -149,12 +149,12 @@ class Machine:
         return self._compiled(parallel.ways.counted)
 
     def _compiled(self, way: Callable[..., Any]) -> "_Program":
-        """The step by a way, for one device: over what ``batches`` gives."""
-        step = packed(self.task.step)
+        """The step by a way, for one CPU: over what ``batches`` gives."""
+        step = self.task.step
 
         def run(state: Any, examples: Any, *given: Any) -> Any:
             one = step if examples is None else data_room.gathering(step, examples)
-            return way(one)(state, *given)
+            return packed(way(one))(state, *given)
 
         options = self.way.compiler_options
         compiled = jax.jit(run, donate_argnums=0, compiler_options=options)
