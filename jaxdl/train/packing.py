@@ -47,8 +47,8 @@ def unpack(tree: PyTree) -> PyTree:
 
 
 def packed(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step, or a block of steps, with its metrics packed: of a block once, behind its
-    loop. (Within it that took 2% of an MLP's steps in blocks of 44, of 16 nothing.)"""
+    """The step, or a block of steps, with its metrics packed: of a block once, behind
+    its loop. (Within it that took 2% of an MLP's steps in blocks of 44.)"""
 
     def run(state: Any, *given: Any) -> Any:
         state, metrics = step(state, *given)

@@ -7,6 +7,7 @@ import pytest
 from jaxdl import data, train
 from jaxdl.batch import Context
 from jaxdl.models import forward
+from jaxdl.train.packing import packed_evaluation
 from tests.train.problems import CLASSES, FEATURES, OBJECTIVE, Net, state
 
 
@@ -42,6 +43,15 @@ def test_outputs_come_in_example_order_without_padding():
     stored = part.fetch(np.arange(part.size))
     np.testing.assert_array_equal(outputs["x"], stored["inputs"])
     np.testing.assert_array_equal(outputs["sum"], stored["targets"])
+
+
+def test_figures_that_were_packed_are_the_same_to_the_bit():
+    evaluation, batches = train.make_evaluation(OBJECTIVE), source(50)
+    plain, fewer = (
+        train.evaluate(jax.jit(run), state(), data.evaluation_feed(batches, 7))
+        for run in (evaluation, packed_evaluation(evaluation))
+    )
+    assert fewer == plain
 
 
 def test_the_moving_average_is_what_is_measured():

@@ -48,6 +48,8 @@ def test_a_step_s_metrics_may_be_stacked_in_between():
     _, stacked = jax.lax.scan(packed(step), 0.0, given)
     assert isinstance(stacked, Packed)
     _, expected = jax.lax.scan(step, 0.0, given)
+    _, behind = packed(lambda state, xs: jax.lax.scan(step, state, xs))(0.0, given)
+    same(unpack(behind), expected)
     same(unpack(stacked), expected)
     many = jnp.stack([given, 2 * given], axis=1)
     _, stacked = jax.lax.scan(jax.vmap(packed(step)), jnp.zeros(2), many)
