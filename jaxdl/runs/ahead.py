@@ -7,7 +7,6 @@ the dearest first, and compiled on other threads while this one goes on.
 import importlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +14,6 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from jaxdl.runs.machine import Machine
-from jaxdl.train.judge import observed
 from jaxdl.train.task import Plan
 
 # What takes a while to import: for checks and saves, between which steps would wait for
@@ -80,8 +78,6 @@ def _programs(machine: Machine) -> list[tuple[Any, ...]]:
     calls += [(machine.evaluation, tested)] if tested != checked else []
     calls += [(machine.answers, tested)] if machine.answers is not None else []
     programs = [(call, state, *given) for call, *given in calls]
-    begun = jax.eval_shape(partial(machine.judge.start, plan.rule), state)
-    programs += [(observed, plan.rule, begun, 0.0, 0)] if plan.evaluate_every else []
     return [programs[0], (machine.create, plan.seed), *programs[1:]]
 
 

@@ -238,6 +238,7 @@ class Checkpoints:
         import orbax.checkpoint as ocp
 
         about = {"totals": json.dumps(totals), "shapes": shapes(state)}
+        progress = jax.tree.map(jnp.asarray, progress)
         return _only(
             state=ocp.args.StandardSave(state),
             progress=ocp.args.StandardSave(self._whole(progress)),

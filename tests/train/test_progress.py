@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxdl.train.judge import SINGLE
 from jaxdl.train.progress import Rule, observe, start, with_rate
 from jaxdl.train.state import create_state
 
@@ -111,3 +112,27 @@ def test_refuses_in_one_line(arguments, message):
     with pytest.raises(ValueError, match=message) as error:
         Rule(**arguments)
     assert "\n" not in str(error.value)
+
+
+@given(
+    st.lists(st.floats(width=32), max_size=12),
+    st.integers(0, 3),
+    st.integers(0, 2),
+    st.sampled_from(["min", "max"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_the_host_s_judge_gives_the_bits_of_jax(values, patience, plateau, mode):
+    rule = Rule(patience=patience, plateau_patience=plateau, mode=mode, min_delta=1e-3)
+    progress, expected = start(rule, state()), start(rule, state())
+    for step, value in enumerate(values, 1):
+        seen = {rule.monitor: value}
+        progress, now = SINGLE.observe(rule, progress, state(), seen, step)
+        expected = observe(rule, expected, value, step)
+        for ours, theirs in zip(
+            *map(jax.tree.leaves, (progress, expected)), strict=True
+        ):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours, theirs)
+        rate = now.hyper["learning_rate"]
+        np.testing.assert_array_equal(rate, expected.rate * expected.factor)
+        assert isinstance(rate, jax.Array)
