@@ -123,10 +123,11 @@ def test_refuses_in_one_line(arguments, message):
 @settings(deadline=None, max_examples=60)
 def test_the_host_s_judge_gives_the_bits_of_jax(values, patience, plateau, mode):
     rule = Rule(patience=patience, plateau_patience=plateau, mode=mode, min_delta=1e-3)
-    progress, expected = start(rule, state()), start(rule, state())
+    now = state()
+    progress = expected = start(rule, now)
     for step, value in enumerate(values, 1):
         seen = {rule.monitor: value}
-        progress, now = SINGLE.observe(rule, progress, state(), seen, step)
+        progress, now = SINGLE.observe(rule, progress, now, seen, step)
         expected = observe(rule, expected, value, step)
         for ours, theirs in zip(
             *map(jax.tree.leaves, (progress, expected)), strict=True
