@@ -29,7 +29,7 @@ class Judge:
     Attributes:
       start: ``(rule, state) -> progress`` before the first check.
       observe: ``(rule, progress, state, values, step) -> Verdict`` of a check.
-      stopped: ``(progress, state)``: whether training is over.
+      stopped: ``(progress, state)``: whether training is over; asked at checks.
       best_step: ``progress -> int``: the checkpoint to keep; -1 where the progress
         itself holds what was best.
       failed: ``metrics`` of steps, stacked: whether the run must end for them.
