@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jaxtyping import Array
 
@@ -45,7 +46,7 @@ def hold(source: Source, batch_size: int, device: jax.Device) -> Resident | None
         return None
     if sum(array.nbytes for array in held.values()) > MOST_BYTES:
         return None
-    mask = jnp.ones(batch_size, jnp.float32)
+    mask = np.ones(batch_size, np.float32)  # by JAX it would be compiled
     return Resident(*jax.device_put((dict(held), mask), device))
 
 

@@ -1,8 +1,6 @@
 // Rows of arrays, for batches that are gathered inside their step: XLA's own gather goes
 // through numbers one by one.
 
-#include <cstring>
-
 #include "tiles.h"
 
 namespace jaxdl {
