@@ -180,9 +180,15 @@ def top_k_accuracy(
             f"top-{k} accuracy of {logits.shape[-1]} classes: k is 1 to "
             f"{logits.shape[-1]}"
         )
-    _, best = jax.lax.top_k(logits, k)
-    right = best == class_indices(logits, targets)[..., None]
-    return jnp.any(right, axis=-1).astype(jnp.float32)
+    # Who is ahead is counted: on a CPU lax.top_k took 2% of an MLP's step. As there,
+    # the first of equal ones is ahead, and NaN is large.
+    logits = jnp.where(jnp.isnan(logits), jnp.inf, logits)
+    places = jnp.arange(logits.shape[-1])
+    own = class_indices(logits, targets)[..., None]
+    value = jnp.sum(jnp.where(places == own, logits, 0), axis=-1, keepdims=True)
+    ahead = (logits > value) | (logits == value) & (places < own)
+    known = (own[..., 0] >= 0) & (own[..., 0] < logits.shape[-1])
+    return (known & (jnp.sum(ahead, axis=-1) < k)).astype(jnp.float32)
 
 
 def confusion_matrix(

@@ -151,6 +151,18 @@ def test_top_k_accuracy_equals_scikit_learn(seed, k):
         np.testing.assert_array_equal(ours, top)
 
 
+@few
+@given(st.integers(0, 2**32 - 1), st.integers(1, 5))
+def test_top_k_accuracy_equals_jax_sorting_with_equal_logits_and_nan(seed, k):
+    rng = np.random.default_rng(seed)
+    logits = rng.choice([-np.inf, -1.0, 0.0, 2.0, np.nan], size=(40, 6))
+    targets = rng.integers(-1, 7, 40)  # -1 and 6 are no classes
+    _, best = jax.lax.top_k(jnp.asarray(logits), k)
+    right = np.any(np.asarray(best) == targets[:, None], axis=-1)
+    ours = metrics.top_k_accuracy(jnp.asarray(logits), jnp.asarray(targets), k)
+    np.testing.assert_array_equal(ours, right)
+
+
 def test_top_k_refuses_more_than_there_are_classes_and_nan_is_never_right():
     logits = jnp.full((1, 3), jnp.nan).at[0, 0].set(0.0)
     with pytest.raises(ValueError, match="top-5 accuracy of 3 classes"):
