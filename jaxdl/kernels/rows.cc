@@ -9,7 +9,7 @@ namespace {
 // Bytes below which to ask other threads for help costs more than it saves.
 constexpr Index WORTH_SHARING = 1 << 16;
 // Rows lie anywhere: so many ahead of the one copied are asked of memory.
-constexpr Index AHEAD = 4;
+constexpr Index AHEAD = 8;
 constexpr Index LINE = 64;
 
 struct Table {
