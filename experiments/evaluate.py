@@ -74,7 +74,7 @@ def evaluate(settings: Settings) -> dict[str, Any]:
         metrics, _ = outcome.test(machine, state)
     else:
         source = task.data.parts[settings.split]
-        metrics = machine.measure(state, machine.passes(source))
+        metrics = machine.measure(state, machine.checks(source))
     known = None
     if not settings.dataset and settings.split != "train" and folder.summary.is_file():
         known = read_summary(folder.summary)["metrics"].get(settings.split)

@@ -10,6 +10,7 @@ asked for. All give equal batches.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -167,15 +168,15 @@ class Passes:
     """Evaluation batches of one source; iterate as often as you like.
 
     Every pass gives every example once, in order. The last batch is padded with
-    the first example, at mask 0.0. Each carries ``position``, its examples' places
-    in the source, so that what an evaluation draws does not depend on how the
-    source is cut into batches.
+    the first example, at mask 0.0, and so is the last stack, where batches are
+    stacked. Each carries ``position``, its examples' places in the source, so that
+    what an evaluation draws does not depend on how the source is cut into batches.
 
     Attributes:
-      count: how many batches.
-      order: number of a batch -> (indices [batch], what else the batch is to hold).
-      read: (indices [batch], what else the batch is to hold) -> the batch on the
-        device(s).
+      count: how many batches, or stacks of them.
+      order: number of a batch -> (indices [batch], what else the batch is to hold); of
+        a stack [stack, batch].
+      read: (indices, what else the batch is to hold) -> the batch on the device(s).
       streams: whether batches are read ahead on a background thread.
     """
 
@@ -228,11 +229,14 @@ class Kept:
             self._batches = held
 
 
-def pass_indices(size: int, batch_size: int, number: int) -> tuple[np.ndarray, Batch]:
-    """The indices of an evaluation batch, with its mask and positions: padding beyond
-    the source's end is its first example, at mask 0.0."""
-    start = number * batch_size
-    position = np.arange(start, start + batch_size, dtype=np.int32)
+def pass_indices(
+    size: int, shape: tuple[int, ...], number: int
+) -> tuple[np.ndarray, Batch]:
+    """The indices of an evaluation batch [batch], or of a stack of them, with mask and
+    positions: padding beyond the source's end is its first example, at mask 0.0."""
+    examples = math.prod(shape)
+    start = number * examples
+    position = np.arange(start, start + examples, dtype=np.int32).reshape(shape)
     real = position < size
     told = {"mask": real.astype(np.float32), "position": position}
     return np.where(real, position, 0), told
@@ -242,6 +246,7 @@ def evaluation_feed(
     source: Source,
     batch_size: int,
     *,
+    stack: int | None = None,
     put: Put | None = None,
     replicate: Replicate | None = None,
     rows: Rows | None = None,
@@ -249,7 +254,8 @@ def evaluation_feed(
 ) -> Passes:
     """Evaluation batches of `source`: every example once, the last batch padded.
 
-    Arguments are those of `feed`; a batch may be larger than the source.
+    With ``stack``, so many batches come at a time, stacked [stack, batch, ...]. The
+    other arguments are those of `feed`; a batch may be larger than the source.
 
     Raises:
       ValueError: a batch size below 1.
@@ -257,8 +263,9 @@ def evaluation_feed(
     if batch_size < 1:
         raise ValueError(f"--batch_size={batch_size} is not allowed; give 1 or more")
     read = reader(source, put, replicate, rows, on_device)
-    order = functools.partial(pass_indices, source.size, batch_size)
-    count = -(-source.size // batch_size)
+    shape = (batch_size,) if stack is None else (stack, batch_size)
+    order = functools.partial(pass_indices, source.size, shape)
+    count = -(-source.size // math.prod(shape))
     return Passes(count, order, read, source.arrays is None)
 
 

@@ -69,7 +69,7 @@ def members_passes(
     joined, starts = join(sources)
 
     def order(number: int) -> tuple[np.ndarray, Batch]:
-        rows = [pass_indices(source.size, batch_size, number) for source in sources]
+        rows = [pass_indices(source.size, (batch_size,), number) for source in sources]
         indices = [start + own for start, (own, _) in zip(starts, rows, strict=True)]
         told = {name: np.stack([t[name] for _, t in rows]) for name in rows[0][1]}
         return np.stack(indices), told

@@ -71,6 +71,23 @@ def counted(step: Step) -> Callable[[PyTree, Batch, Any], tuple[PyTree, Any]]:
     return block
 
 
+def scan_evaluation(evaluation: Callable[..., Any]) -> Callable[..., Any]:
+    """An evaluation ``(state, batch) -> metrics`` over a stack of batches
+    [count, batch, ...], one after another.
+
+    Metrics come back stacked [count]. Batches that are padding alone may end the stack:
+    they are left out, and theirs are zero.
+    """
+    measured = jax.jit(evaluation)  # traced once, for ``counted`` asks twice
+
+    def run(state: PyTree, batches: Batch) -> Any:
+        real = jnp.sum(jnp.any(batches["mask"] > 0, axis=-1))
+        in_turn = counted(lambda state, batch: (state, measured(state, batch)))
+        return in_turn(state, batches, real)[1]
+
+    return run
+
+
 def vmap(step: Step, *, batch_axis: int | None = None) -> Step:
     """A step over a stack of states [members, ...]: seeds, folds or hypers.
 

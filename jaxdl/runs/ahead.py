@@ -72,11 +72,17 @@ def _programs(machine: Machine) -> list[tuple[Any, ...]]:
     else:
         calls += [(machine.block, blocks)] if by_block else []
         calls += [(machine.single, batch)] if by_step else []
-    parts = map(machine.passes, (task.data.validation, task.data.test))
-    checked, tested = (_placed(p.read(*p.order(0)), here) for p in parts)
+
+    def first(passes: Any) -> Any:
+        return _placed(passes.read(*passes.order(0)), here)
+
+    checked, tested = map(
+        first, map(machine.checks, (task.data.validation, task.data.test))
+    )
     calls += [(machine.evaluation, checked)]
     calls += [(machine.evaluation, tested)] if tested != checked else []
-    calls += [(machine.answers, tested)] if machine.answers is not None else []
+    if machine.answers is not None:
+        calls += [(machine.answers, first(machine.passes(task.data.test)))]
     programs = [(call, state, *given) for call, *given in calls]
     return [programs[0], (machine.create, plan.seed), *programs[1:]]
 

@@ -210,7 +210,7 @@ def _train(request: Request, folder: RunFolder, machine: Machine) -> int:
             folder,
             machine,
             recorder,
-            evaluate=lambda state: machine.measure(state, machine.validation),
+            evaluate=lambda state: machine.measuring(state, machine.validation),
             incomplete=lambda fitted: outcome.write_incomplete(
                 *about, fitted, recorder
             ),
@@ -227,7 +227,7 @@ def _follow(request: Request, folder: RunFolder, machine: Machine) -> int:
         folder,
         machine,
         Follower(machine),
-        evaluate=lambda state: machine.measure(state, machine.validation),
+        evaluate=lambda state: machine.measuring(state, machine.validation),
         incomplete=lambda fitted: None,
         complete=lambda fitted, saved: _measure(machine, fitted),
     )
@@ -262,7 +262,7 @@ def train_to_the_end(
     machine: Machine,
     recorder: Witness,
     *,
-    evaluate: Callable[[Any], dict[str, Any]],
+    evaluate: train.Evaluate,
     incomplete: Callable[[train.Fitted], None],
     complete: Callable[[train.Fitted, Saved], None],
 ) -> int:
@@ -270,7 +270,7 @@ def train_to_the_end(
 
     Args:
       request, folder, machine, recorder: of the run.
-      evaluate: state to validation metrics.
+      evaluate: as of ``fit``.
       incomplete: told of a run that was interrupted or failed.
       complete: told of one that came to its end, while its last save goes on: what says
         that the run is finished it writes only if its second argument is true, which
@@ -316,7 +316,7 @@ def _fit(
     machine: Machine,
     checkpoints: train.Checkpoints,
     recorder: Witness,
-    evaluate: Callable[[Any], dict[str, Any]],
+    evaluate: train.Evaluate,
     interrupted: Callable[[], bool],
 ) -> tuple[train.Fitted, str]:
     """What was fitted, and what to say where a step was not finite."""

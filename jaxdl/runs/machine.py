@@ -18,6 +18,10 @@ from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.packing import packed, packed_evaluation
 from jaxdl.train.task import Plan, Shown, Task
 
+# Batches of a check that one dispatch goes through, and bytes of them, at most.
+STACK = 32
+STACK_BYTES = 2**24
+
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
@@ -28,6 +32,8 @@ class Machine:
       way: how, and on which devices.
       feed: training batches, by step.
       evaluation: that of the task, compiled; its metrics are packed.
+      stack: batches of a check that one dispatch goes through; None where each is
+        dispatched by itself.
       steps_per_call: steps a dispatch.
       judge: what a check means.
       axis: the example axis of a batch; 1 where members lead.
@@ -40,6 +46,7 @@ class Machine:
     feed: Any
     evaluation: Callable[..., Any]
     steps_per_call: int
+    stack: int | None = None
     judge: Judge = SINGLE
     axis: int = 0
     operations: Callable[[], int] = lambda: 0
@@ -70,12 +77,17 @@ class Machine:
         require_room(state)
         batch = _shapes(feed(0))
         check_monitor(task, plan, state, batch)
+        stack = _automatic_stack(task, plan, way, state, batch)
+        evaluation = task.evaluation
+        if stack is not None:
+            evaluation = parallel.ways.scan_evaluation(evaluation)
         return cls(
             task=task,
             plan=plan,
             way=parallel.tuned(way, task.step, state, batch),
             feed=feed,
-            evaluation=way.evaluation(packed_evaluation(task.evaluation)),
+            evaluation=way.evaluation(packed_evaluation(evaluation)),
+            stack=stack,
             steps_per_call=plan.steps_per_call
             or parallel.automatic_block(task.step, state, batch, plan.evaluate_every),
             operations=partial(arithmetic.operations, task.step, state, batch),
@@ -178,23 +190,36 @@ class Machine:
     @cached_property
     def validation(self) -> data_room.Kept:
         """The batches of each check."""
-        return data_room.Kept(self.passes(self.task.data.validation))
+        return data_room.Kept(self.checks(self.task.data.validation))
 
-    def passes(self, source: Any) -> Any:
-        """The batches of a source, every example once, as often as asked."""
+    def passes(self, source: Any, stack: int | None = None) -> Any:
+        """The batches of a source, every example once, as often as asked; or stacks of
+        so many."""
         size = min(self.plan.evaluation_batch, max(source.size, 1))
         size += -size % self.way.shares
         return data_room.evaluation_feed(
             source,
             size,
+            stack=stack,
             put=self.way.put,
             replicate=self.way.whole,
             rows=self.way.rows,
         )
 
-    def measure(self, state: Any, batches: Any) -> dict[str, Any]:
-        """Metrics of a state over ``passes``."""
-        return train.evaluate(self.evaluation, state, batches)
+    def checks(self, source: Any) -> Any:
+        """What ``evaluation`` takes of a source: its batches, or stacks of them."""
+        return self.passes(source, self.stack)
+
+    def measuring(self, state: Any, checks: Any) -> Callable[[], dict[str, Any]]:
+        """Begins to measure a state over ``checks``; gives what waits for metrics."""
+        stacked = self.stack is not None
+        return train.dispatch_evaluation(
+            self.evaluation, state, checks, stacked=stacked
+        )
+
+    def measure(self, state: Any, checks: Any) -> dict[str, Any]:
+        """Metrics of a state over ``checks``."""
+        return self.measuring(state, checks)()
 
     def outputs(self, state: Any, batches: Any) -> Any:
         """What the model gives for each example, in example order; None for a task
@@ -268,6 +293,26 @@ def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
             f"--monitor={plan.rule.monitor} is not measured on the validation part: "
             f"give one of {', '.join(sorted(measured))}"
         )
+
+
+def _automatic_stack(
+    task: Task, plan: Plan, way: parallel.Placement, state: Any, batch: Any
+) -> int | None:
+    """Batches of a check a dispatch, on one CPU: a quarter of an MLP's checks went on
+    dispatching each by itself and on reading what it measured. As of steps, none where
+    a convolution would run inside a loop."""
+    if way.name != "none" or way.devices[0].platform != "cpu":
+        return None
+    if parallel.convolves(task.evaluation, state, batch):
+        return None
+    size = max(min(plan.evaluation_batch, task.data.validation.size), 1)
+    count = -(-task.data.validation.size // size)
+    rows = jax.tree.leaves(batch)
+    each = sum(x.size * x.dtype.itemsize for x in rows) * size // plan.batch_size
+    most = min(STACK, STACK_BYTES // each)
+    if min(count, most) < 2:
+        return None
+    return -(-count // -(-count // most))  # all of a check's stacks alike
 
 
 def _shapes(tree: Any) -> Any:

@@ -103,8 +103,8 @@ def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
         ),
     )
 
-    def evaluate(stacked: population.Population) -> dict[str, Any]:
-        return train.evaluate(evaluation, stacked.states, passes)
+    def evaluate(stacked: population.Population) -> Callable[[], dict[str, Any]]:
+        return train.dispatch_evaluation(evaluation, stacked.states, passes)
 
     return machine, evaluate
 

@@ -63,9 +63,10 @@ class Measured(NamedTuple):
 
 def measure(machine: Machine, state: Any) -> Measured:
     """Measure a state on the test part; of several processes, all must."""
-    batches = machine.passes(machine.task.data.test)
-    values = machine.measure(state, batches)
-    return Measured(machine.way.here(state), values, machine.outputs(state, batches))
+    source = machine.task.data.test
+    values = machine.measure(state, machine.checks(source))
+    outputs = machine.outputs(state, machine.passes(source))
+    return Measured(machine.way.here(state), values, outputs)
 
 
 def test(machine: Machine, state: Any) -> tuple[dict[str, float], Mapping[str, Any]]:

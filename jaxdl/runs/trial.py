@@ -30,7 +30,7 @@ def dry_run(task: Task, plan: Plan) -> int:
     state, metrics = machine.way.step(task.step)(state, batch)
     loss = jax.device_get(metrics["loss"])
     to.print(f"one step: loss {loss.total / loss.count:.4f}")
-    values = machine.measure(state, machine.passes(task.data.validation))
+    values = machine.measure(state, machine.checks(task.data.validation))
     shown = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
     to.print(f"one check: {shown}")
     to.print(

@@ -7,8 +7,14 @@ from jaxdl.train.adversarial import (
     make_adversarial_step,
 )
 from jaxdl.train.checkpoints import Checkpoints, Restored
-from jaxdl.train.evaluation import evaluate, make_evaluation, measure, predict
-from jaxdl.train.loop import Fitted, Watch, fit
+from jaxdl.train.evaluation import (
+    dispatch_evaluation,
+    evaluate,
+    make_evaluation,
+    measure,
+    predict,
+)
+from jaxdl.train.loop import Evaluate, Fitted, Watch, fit
 from jaxdl.train.nonfinite import before_failure, explain, failed_step
 from jaxdl.train.progress import Progress, Rule, observe
 from jaxdl.train.state import State, create_state, evaluation_params
@@ -17,6 +23,7 @@ from jaxdl.train.step import Objective, Schedule, Step, make_step, scheduled
 __all__ = [
     "AdversarialState",
     "Checkpoints",
+    "Evaluate",
     "Fitted",
     "Objective",
     "Progress",
@@ -29,6 +36,7 @@ __all__ = [
     "before_failure",
     "create_adversarial_state",
     "create_state",
+    "dispatch_evaluation",
     "evaluate",
     "evaluation_params",
     "explain",

@@ -36,21 +36,38 @@ def make_evaluation(objective: Objective) -> Evaluation:
     return evaluation
 
 
-def evaluate(
-    evaluation: Evaluation, state: Any, batches: Iterable[Batch]
-) -> dict[str, Any]:
-    """Read metrics over all batches, merged on the host in float64.
+def dispatch_evaluation(
+    evaluation: Evaluation,
+    state: Any,
+    batches: Iterable[Batch],
+    *,
+    stacked: bool = False,
+) -> Callable[[], dict[str, Any]]:
+    """Have the devices measure a state over all batches; what is returned waits for
+    them, and reads metrics, merged on the host in float64.
 
     ``evaluation`` should be compiled (``jax.jit`` or a way's ``evaluation``), and may
-    pack its metrics (``jaxdl.train.packing``); all batches are dispatched before the
-    first result is waited for.
+    pack its metrics (``jaxdl.train.packing``). Where ``stacked``, it takes stacks of
+    batches, and its metrics lead with an axis of them.
     """
     results = [evaluation(state, batch) for batch in batches]
     if not results:
         raise ValueError("there is no batch to evaluate: the split is empty.")
-    fetched = jax.device_get(results)
-    rows = jax.tree.map(lambda *leaves: np.stack(leaves), *fetched)
-    return read(accumulate(None, unpack(rows)))
+    joined = np.concatenate if stacked else np.stack
+
+    def values() -> dict[str, Any]:
+        fetched = jax.device_get(results)
+        rows = jax.tree.map(lambda *leaves: joined(leaves), *fetched)
+        return read(accumulate(None, unpack(rows)))
+
+    return values
+
+
+def evaluate(
+    evaluation: Evaluation, state: Any, batches: Iterable[Batch]
+) -> dict[str, Any]:
+    """Metrics of a state over all batches: as ``dispatch_evaluation``, awaited."""
+    return dispatch_evaluation(evaluation, state, batches)()
 
 
 def measure(

@@ -28,6 +28,8 @@ from jaxdl.train.step import Step
 # feed(step) is one batch; feed(step, count) is count of them, stacked.
 Feed = Callable[..., Batch]
 Values = dict[str, Any]
+# A state's validation metrics, or what waits for them while the device measures.
+Evaluate = Callable[[PyTree], Values | Callable[[], Values]]
 
 # How often metrics are read while the device works.
 READ_SECONDS = 0.25
@@ -109,7 +111,7 @@ def fit(
     way: Callable[[Step], Step] = lambda step: jax.jit(step, donate_argnums=0),
     block_way: Callable[[Step], Step] | None = None,
     steps_per_call: int = 1,
-    evaluate: Callable[[PyTree], Values] | None = None,
+    evaluate: Evaluate | None = None,
     evaluate_every: int = 0,
     rule: Rule | None = None,
     judge: Judge = SINGLE,
@@ -132,7 +134,9 @@ def fit(
       steps_per_call: blocks are cut at its absolute multiples, so that a
         resumed run cuts them alike; a remainder goes step by step.
       evaluate: state to validation metrics, every ``evaluate_every`` steps and
-        after the last.
+        after the last; or, better, to a function that waits for them
+        (``dispatch_evaluation``): until then the device measures while the host reads
+        and logs the steps before.
       rule: which metric is watched, and when to stop; the loss, never.
       judge: what a check means; that of a population where the state is one.
       checkpoints: where state and progress are kept; None keeps the best in
@@ -182,11 +186,12 @@ def _train(plan: "_Plan", run: "_Now") -> "_Now":
         )
         stop = plan.interrupted()
         whole = check or stop or run.at == plan.steps or _saving(plan, run.at)
+        measured = _measure(plan, run) if check else None
         run = _read(plan, run, everything=whole)
         if run.status == "failed":
             return _save_best(plan, run)
-        if check:
-            run = _check(plan, run)
+        if measured is not None:
+            run = _check(plan, run, measured)
         over = check and plan.judge.stopped(run.progress, run.state)
         if over or stop or _saving(plan, run.at):
             run = _save(plan, run)
@@ -208,7 +213,7 @@ class _Plan:
     block: Step | None
     steps: int
     steps_per_call: int
-    evaluate: Callable[[PyTree], Values] | None
+    evaluate: Evaluate | None
     evaluate_every: int
     rule: Rule
     judge: Judge
@@ -340,26 +345,37 @@ def _read(plan: _Plan, run: _Now, everything: bool) -> _Now:
     )
 
 
-def _check(plan: _Plan, run: _Now) -> _Now:
-    """Log the training metrics since the last check and the validation's, observe, and
-    keep what is best."""
-    at, rule = run.at, plan.rule
+def _measure(plan: _Plan, run: _Now) -> Callable[[], Values]:
+    """Begin to measure the state, before its step's metrics are waited for."""
     assert plan.evaluate is not None
     began = time.perf_counter()
     values = plan.evaluate(run.state)
+    plan.watch.timed("evaluation", time.perf_counter() - began)
+    return values if callable(values) else lambda: values
+
+
+def _check(plan: _Plan, run: _Now, measured: Callable[[], Values]) -> _Now:
+    """Log the training metrics since the last check and the validation's, observe, and
+    keep what is best."""
+    at, rule = run.at, plan.rule
+    if run.totals is not None:
+        plan.watch.metrics(at, "train", measure.read(run.totals))
+    began = time.perf_counter()
+    values = measured()
     plan.watch.timed("evaluation", time.perf_counter() - began)
     if rule.monitor not in values:
         raise ValueError(
             f"monitor is {rule.monitor!r}, which validation does not measure: "
             f"give one of {', '.join(sorted(values))}."
         )
-    if run.totals is not None:
-        plan.watch.metrics(at, "train", measure.read(run.totals))
     plan.watch.metrics(at, "validation", values)
     progress, state = plan.judge.observe(rule, run.progress, run.state, values, at)
+    told = time.perf_counter()
     plan.watch.checked(at, progress, state)
     now = time.perf_counter()
     run = run._replace(
+        # What is shown meanwhile is no training that a kill would cost.
+        saved_at=run.saved_at + now - told,
         state=state,
         progress=progress,
         totals=None,

@@ -96,7 +96,7 @@ def test_a_task_is_built_and_stepped_from_python(settings):
     state, metrics = jax.jit(task.step)(machine.state(), machine.feed(0))
     assert int(state.step) == 1
     assert float(metrics["loss"].count) == plan.batch_size
-    values = machine.measure(state, machine.passes(task.data.validation))
+    values = machine.measure(state, machine.checks(task.data.validation))
     assert set(values) == {"loss", "accuracy"}
     outputs = machine.outputs(state, machine.passes(task.data.test))
     assert outputs.shape == (task.data.test.size, 3)

@@ -57,7 +57,7 @@ def test_what_is_called_later_finds_itself_compiled(machine, compilations):
     ahead.compile_ahead(machine)
     data, size = machine.task.data, machine.steps_per_call
     batches = machine.batches(0, size), machine.batches(size)
-    passes = [list(machine.passes(part)) for part in (data.validation, data.test)]
+    checks = [list(machine.checks(part)) for part in (data.validation, data.test)]
     assert size > 1
     assert machine.way.name == "none"
     rule, judge = machine.plan.rule, machine.judge
@@ -67,9 +67,9 @@ def test_what_is_called_later_finds_itself_compiled(machine, compilations):
     state, _ = machine.block(state, batches[0])
     if machine.counted is not None:
         state, _ = machine.single(state, batches[1])
-    for part in passes:
+    for part in checks:
         machine.evaluation(state, part[0])
-    machine.answers(state, passes[1][0])
+    machine.answers(state, next(iter(machine.passes(data.test))))
     for step in (4, 8):
         values = {rule.monitor: 0.5}
         progress, state = judge.observe(rule, progress, state, values, step)

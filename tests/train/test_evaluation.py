@@ -1,11 +1,13 @@
 """Evaluation counts every example once, and gives outputs in example order."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxdl import data, train
+from jaxdl import data, parallel, train
 from jaxdl.batch import Context
+from jaxdl.metrics import Mean
 from jaxdl.models import forward
 from jaxdl.train.packing import packed_evaluation
 from tests.train.problems import CLASSES, FEATURES, OBJECTIVE, Net, state
@@ -52,6 +54,33 @@ def test_figures_that_were_packed_are_the_same_to_the_bit():
         for run in (evaluation, packed_evaluation(evaluation))
     )
     assert fewer == plain
+
+
+@pytest.mark.parametrize(("size", "stack"), [(50, 8), (50, 3), (50, 20), (5, 2)])
+def test_figures_of_stacked_batches_are_the_same_to_the_bit(size, stack):
+    """Whole stacks, a last one with batches of padding alone, and one of nothing else
+    but its first batch."""
+    evaluation, part = train.make_evaluation(OBJECTIVE), source(size)
+    plain = train.evaluate(jax.jit(evaluation), state(), data.evaluation_feed(part, 7))
+    run = jax.jit(packed_evaluation(parallel.ways.scan_evaluation(evaluation)))
+    passes = data.evaluation_feed(part, 7, stack=stack)
+    assert len(passes) == -(-part.size // (7 * stack))
+    values = train.dispatch_evaluation(run, state(), passes, stacked=True)
+    assert values() == plain
+
+
+def test_padding_at_the_end_of_a_stack_is_not_computed():
+    def evaluation(state, batch):
+        jax.debug.callback(lambda mask: seen.append(float(mask.sum())), batch["mask"])
+        return {"loss": Mean(jnp.sum(batch["targets"]), jnp.sum(batch["mask"]))}
+
+    seen: list[float] = []
+    part = data.subset(source(50), np.arange(15))
+    (stacked,) = data.evaluation_feed(part, 7, stack=5)
+    rows = jax.jit(parallel.ways.scan_evaluation(evaluation))(None, stacked)
+    jax.effects_barrier()
+    assert seen == [7.0, 7.0, 1.0]
+    np.testing.assert_array_equal(rows["loss"].count, [7, 7, 1, 0, 0])
 
 
 def test_the_moving_average_is_what_is_measured():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -94,6 +95,57 @@ def test_blocks_give_the_figures_of_single_steps(size):
     several = fit(log=log, block_way=lambda _: BLOCK, steps_per_call=size)
     assert bits(several.state) == bits(one.state)
     assert log == expected
+
+
+def test_the_device_measures_while_steps_are_read():
+    """A function that waits for the metrics is called behind what came before them."""
+    told: list = []
+
+    def begin(now):
+        told.append("begin")
+
+        def values():
+            told.append("values")
+            return evaluate(now)
+
+        return values
+
+    log: list = []
+    watch = train.Watch(
+        block=lambda at, _: told.append(f"block {at}"),
+        metrics=lambda at, split, values: (
+            told.append(split),
+            log.append((at, split, dict(values))),
+        ),
+    )
+    later = fit(steps=12, evaluate=begin, watch=watch)
+    one_check = ["train", "values", "validation"]
+    assert told == ["begin", "block 6", *one_check, "begin", "block 12", *one_check]
+    expected: list = []
+    assert bits(later.state) == bits(fit(steps=12, log=expected).state)
+    assert log == expected
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_saves_are_due_by_the_time_that_trained(tmp_path, monkeypatch, shown):
+    """An hour between checks; where all of it went on showing the state, no save but
+    the last is due."""
+    clock = [0.0]
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def pass_an_hour(*_):
+        clock[0] += 3600.0
+
+    def check(now):
+        if not shown:
+            pass_an_hour()
+        return worsening(24)(now)
+
+    watch = train.Watch(checked=pass_an_hour if shown else lambda *_: None)
+    with train.Checkpoints(tmp_path) as checkpoints:
+        fit(checkpoints=checkpoints, evaluate=check, watch=watch)
+        checkpoints.wait()
+        assert checkpoints.steps() == ([24] if shown else [18, 24])
 
 
 def worsening(turn):
