@@ -37,7 +37,8 @@ def take(task: Task) -> dict[str, Any]:
     nothing: Any = {"baselines": dict, "findings": lambda *_: Findings({}, {})}
     learning = dataclasses.replace(learning, **nothing)
     rate = _rate(Machine.of(learning, plan), task.seconds)
-    account = loop.run_account(image_classification.NAME, learning, plan, settings)
+    speed = loop.run_speed(image_classification.NAME, learning, plan, settings)
+    account = speed[-1]["account"]
     spent = account["step"] + account["data"]
     return {
         "losses": [],
