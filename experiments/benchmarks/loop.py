@@ -60,7 +60,7 @@ def cases(images: Path) -> dict[str, tuple[Any, Any]]:
         "transformer_small": (
             language_model,
             language_model.Settings(
-                context=128, width=128, layers=4, max_steps=150, evaluate_every=25
+                context=128, width=128, layers=4, max_steps=300, evaluate_every=50
             ),
         ),
     }

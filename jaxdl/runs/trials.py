@@ -172,7 +172,7 @@ def train_in_turn(
                 machine.way.state(_begun(member)),
                 first.task.step,
                 machine.feed,
-                evaluate=partial(_measured, machine, validation),
+                evaluate=partial(machine.measuring, checks=validation),
                 interrupted=interrupted,
                 **how,
             )
@@ -191,10 +191,6 @@ def train_in_turn(
 
 def _begun(member: Member) -> Any:
     return jax.jit(member.create, compiler_options=quick_compiling())()
-
-
-def _measured(machine: Machine, validation: Any, state: Any) -> dict[str, Any]:
-    return machine.measure(state, validation)
 
 
 def _value(status: str, best_step: int, value: Any) -> float:
