@@ -141,7 +141,7 @@ class Head {
   const Index line_;  // from one key to the next
   const Index wide_;  // a row of scores: whole panels
   const Panels<T> keys_across_;
-  std::vector<T> weights_, slopes_, queries_;
+  Room<T> weights_, slopes_, queries_;
   T totals_[BLOCK];
 };
 
