@@ -14,7 +14,9 @@ def keep_freed_memory() -> bool:
     at once. XLA's CPU backend asks for its temporary arrays anew at every call, so
     that each step then waits for the system to hand over, and clear, the same pages:
     digits' CNN took 37 and 47 ms a step, and 25 and 35 with its memory kept (a busy
-    virtual machine). The price: the process holds on to the most memory that it used.
+    virtual machine). The price: the process holds on to the most memory that it used,
+    and threads that ask for memory at once wait for one another (those of the compiled
+    kernels keep some back).
 
     All threads share the one heap that can be kept: another thread's own heap gives
     back what it frees, and maps blocks of over 64 MB apart, whatever it is told. XLA

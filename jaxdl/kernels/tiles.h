@@ -224,7 +224,7 @@ void Rows(Index count, const T* const* rows, Index lines, Index line, Index run,
 
 // Memory that a thread gave back and will soon ask for again. A process of jaxdl has one
 // heap for all threads (jaxdl/memory.py): at each head of attention two waited for one
-// another there, a tenth of a small Transformer's step.
+// another there, a sixth of the step of nanoGPT's setting for a CPU.
 class Returned {
  public:
   // Packed values begin where a cache line does: or each vector lies on two.
