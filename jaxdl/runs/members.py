@@ -61,7 +61,11 @@ def check_alike(members: Sequence[Member]) -> None:
         raise ValueError("the members' plans differ in more than their seed.")
 
 
-def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
+# Begins to measure a state; gives what waits for its metrics.
+Measuring = Callable[[Any], Callable[[], dict[str, Any]]]
+
+
+def together(members: Sequence[Member]) -> tuple[Machine, Measuring]:
     """The machine of all members as one, and the measure of its validation parts."""
     task, plan = members[0].task, members[0].plan
     sources = [member.task.data.train for member in members]
@@ -103,10 +107,10 @@ def together(members: Sequence[Member]) -> tuple[Machine, Callable[[Any], Any]]:
         ),
     )
 
-    def evaluate(stacked: population.Population) -> Callable[[], dict[str, Any]]:
+    def measuring(stacked: population.Population) -> Callable[[], dict[str, Any]]:
         return train.dispatch_evaluation(evaluation, stacked.states, passes)
 
-    return machine, evaluate
+    return machine, measuring
 
 
 class _Program(NamedTuple):

@@ -109,7 +109,7 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
         dataclasses.replace(member, task=_remembering(member.task))
         for member in members
     ]
-    machine, evaluate = together(members)
+    machine, measuring = together(members)
     screen.show_start(members[0].task, machine)
     cores = len(machine.devices) if machine.way.name == "none" else 1
     apart = f", shared out to {cores} cores" if cores > 1 else ""
@@ -138,7 +138,7 @@ def _together(request: Request, folder: RunFolder, members: Sequence[Member]) ->
             folder,
             machine,
             _Settling(recorder, log),
-            evaluate=evaluate,
+            evaluate=measuring,
             incomplete=lambda fitted: members_report.write_incomplete(
                 request.experiment, folder, machine, fitted, recorder
             ),

@@ -90,7 +90,7 @@ def train_together(
     Raises:
       Interrupted: it was; what was done is saved in ``states``.
     """
-    machine, evaluate = together(members)
+    machine, measuring = together(members)
     kept = machine.checkpoints(states) if states is not None else None
     try:
         with machine.feed:
@@ -98,7 +98,7 @@ def train_together(
                 machine.state(),
                 machine.task.step,
                 machine.feed,
-                evaluate=evaluate,
+                evaluate=measuring,
                 judge=JUDGE,
                 checkpoints=kept,
                 watch=watch,
@@ -110,7 +110,7 @@ def train_together(
             kept.close()
     if fitted.status == "interrupted":
         raise Interrupted
-    return _trials(program, fitted, evaluate(fitted.best))
+    return _trials(program, fitted, measuring(fitted.best)())
 
 
 def _how(machine: Machine) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""A machine: what it dispatches at once gives what single batches give."""
+
+import dataclasses
+
+import pytest
+
+from experiments import image_classification
+from jaxdl import train
+from jaxdl.runs import machine as machines
+from jaxdl.runs.machine import Machine
+
+
+def machine(evaluation_batch, model="mlp"):
+    """Of 180 digits in the validation part, and as many in the test part."""
+    settings = image_classification.Settings(model=model, batch_size=32, augment="none")
+    task, plan = image_classification.build(settings)
+    plan = dataclasses.replace(plan, evaluation_batch=evaluation_batch)
+    return Machine.of(task, plan)
+
+
+@pytest.mark.parametrize(
+    ("batch", "most", "stack"),
+    [(16, 32, 12), (16, 5, 4), (16, 1, None), (90, 32, 2), (256, 32, None)],
+)
+def test_checks_are_stacked_alike_and_measure_what_batches_do(
+    monkeypatch, batch, most, stack
+):
+    monkeypatch.setattr(machines, "STACK", most)
+    here = machine(batch)
+    part = here.task.data.validation
+    assert here.stack == stack
+    assert len(here.checks(part)) == len(here.passes(part)) / (stack or 1)
+    monkeypatch.setattr(machines, "STACK", 1)
+    apart = machine(batch)
+    state = here.state()
+    assert here.measure(state, here.validation) == apart.measure(
+        state, apart.validation
+    )
+    begun = here.measuring(state, here.validation)
+    assert begun() == train.evaluate(apart.evaluation, state, here.passes(part))
+
+
+def test_large_batches_are_dispatched_one_by_one(monkeypatch):
+    monkeypatch.setattr(machines, "STACK_BYTES", 2 * 16 * (8 * 8 + 4 + 4) - 1)
+    assert machine(16).stack is None
+
+
+def test_a_convolution_runs_in_no_loop(monkeypatch):
+    monkeypatch.setenv("JAXDL_KERNELS", "off")
+    assert machine(16, "simple_cnn").stack is None
