@@ -110,8 +110,7 @@ class Machine:
     @property
     def on_one_cpu(self) -> bool:
         """Whether one state is trained on one device, and that is a CPU."""
-        alone = self.judge is SINGLE and self.way.name == "none"
-        return alone and self.devices[0].platform == "cpu"
+        return self.judge is SINGLE and _is_one_cpu(self.way)
 
     @cached_property
     def resident(self) -> data_room.Resident | None:
@@ -195,11 +194,9 @@ class Machine:
     def passes(self, source: Any, stack: int | None = None) -> Any:
         """The batches of a source, every example once, as often as asked; or stacks of
         so many."""
-        size = min(self.plan.evaluation_batch, max(source.size, 1))
-        size += -size % self.way.shares
         return data_room.evaluation_feed(
             source,
-            size,
+            evaluation_batch(self.plan, source.size, self.way),
             stack=stack,
             put=self.way.put,
             replicate=self.way.whole,
@@ -295,18 +292,28 @@ def check_monitor(task: Task, plan: Plan, state: Any, batch: Any) -> None:
         )
 
 
+def evaluation_batch(plan: Plan, examples: int, way: parallel.Placement) -> int:
+    """Examples of a batch that is only measured, of a part of so many: as the plan says
+    and no more than there are, but a whole number for each device."""
+    size = min(plan.evaluation_batch, max(examples, 1))
+    return size + -size % way.shares
+
+
+def _is_one_cpu(way: parallel.Placement) -> bool:
+    return way.name == "none" and way.devices[0].platform == "cpu"
+
+
 def _automatic_stack(
     task: Task, plan: Plan, way: parallel.Placement, state: Any, batch: Any
 ) -> int | None:
     """Batches of a check a dispatch, on one CPU: a quarter of an MLP's checks went on
     dispatching each by itself and on reading what it measured. As of steps, none where
     a convolution would run inside a loop."""
-    if way.name != "none" or way.devices[0].platform != "cpu":
+    if not _is_one_cpu(way) or parallel.convolves(task.evaluation, state, batch):
         return None
-    if parallel.convolves(task.evaluation, state, batch):
-        return None
-    size = max(min(plan.evaluation_batch, task.data.validation.size), 1)
-    count = -(-task.data.validation.size // size)
+    examples = task.data.validation.size
+    size = evaluation_batch(plan, examples, way)
+    count = -(-examples // size)
     rows = jax.tree.leaves(batch)
     each = sum(x.size * x.dtype.itemsize for x in rows) * size // plan.batch_size
     most = min(STACK, STACK_BYTES // each)

@@ -14,7 +14,12 @@ import numpy as np
 from jaxdl import data as data_room
 from jaxdl import models, parallel, train
 from jaxdl.runs import arithmetic
-from jaxdl.runs.machine import Machine, check_monitor, require_room
+from jaxdl.runs.machine import (
+    Machine,
+    check_monitor,
+    evaluation_batch,
+    require_room,
+)
 from jaxdl.train import population
 from jaxdl.train.task import Plan, Task
 
@@ -86,7 +91,7 @@ def together(members: Sequence[Member]) -> tuple[Machine, Measuring]:
         else data_room.members_feed(sources, plan.batch_size, seeds, **put)
     )
     parts = [member.task.data.validation for member in members]
-    size = _batch_size(plan, max(part.size for part in parts), way)
+    size = evaluation_batch(plan, max(part.size for part in parts), way)
     passes = data_room.Kept(data_room.members_passes(parts, size, **put))
     shared = data_room.members.shared(parts)
     evaluation = way.evaluation(program.over(task.evaluation, shared=shared))
@@ -135,11 +140,6 @@ def _program(
     # What members of one seed draw is drawn once.
     alike = partial(population.alike, over) if same else over
     return _Program(population.population_step(task.step, alike), way, over)
-
-
-def _batch_size(plan: Plan, examples: int, way: parallel.Placement) -> int:
-    size = min(plan.evaluation_batch, max(examples, 1))
-    return size + -size % way.shares
 
 
 def _stack(members: Sequence[Member]) -> population.Population:
