@@ -15,6 +15,7 @@ from jaxdl.kernels.building import (
 )
 from jaxdl.kernels.convolution import Window, convolve, convolve_transposed
 from jaxdl.kernels.counting import multiplications
+from jaxdl.kernels.layer_norm import layer_norm
 from jaxdl.kernels.loading import SWITCH, load, supports, switched_off
 from jaxdl.kernels.lstm import lstm
 from jaxdl.kernels.normalization import moments, scale_and_shift
@@ -38,6 +39,7 @@ __all__ = [
     "built",
     "convolve",
     "convolve_transposed",
+    "layer_norm",
     "load",
     "location",
     "lstm",

@@ -14,10 +14,13 @@ from jaxdl.hardware import cpu_instructions, cpu_model
 
 _HERE = Path(__file__).parent
 _NAMES = (
-    *("attention", "convolution", "lstm", "normalization", "pooling", "product"),
-    *("rows", "updates"),
+    *("attention", "convolution", "layer_norm", "lstm", "normalization", "pooling"),
+    *("product", "rows", "updates"),
 )
-KINDS = "attention, convolutions, LSTMs, batch norm, max pooling, dense layers, Adam"
+KINDS = (
+    "attention, convolutions, LSTMs, batch norm, layer norm, max pooling, "
+    "dense layers, Adam"
+)
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
 HEADERS = (_HERE / "tiles.h",)
 COMPILERS = ("g++", "clang++", "c++")

@@ -50,14 +50,14 @@ def layout(operand: Any, mesh: Any) -> tuple[Any, ...]:
     return (*spec, *none)[: len(none)]
 
 
-def call(target: str, axes: Axes, *operands: Array, **attributes: bool) -> list[Array]:
+def call(target: str, axes: Axes, *operands: Array, **attributes: Any) -> list[Array]:
     """The results of a kernel.
 
     Args:
       target: its name in the compiled library.
       axes: of its operands and results.
       operands: all of one type.
-      attributes: what else it is told.
+      attributes: what else it is told: numbers of NumPy, or truth values.
     """
     told = tuple(sorted(attributes.items()))
     return primitive.bind(*operands, target=target, axes=axes, attributes=told)

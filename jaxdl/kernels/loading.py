@@ -16,6 +16,7 @@ TARGETS = (
     *("jaxdl_attention", "jaxdl_attention_gradient"),
     *("jaxdl_lstm", "jaxdl_lstm_gradient"),
     *("jaxdl_moments", "jaxdl_slopes"),
+    *("jaxdl_layer_norm", "jaxdl_layer_norm_gradient"),
     *("jaxdl_pool", "jaxdl_pool_gradient"),
     *("jaxdl_product", "jaxdl_product_by_input", "jaxdl_product_by_kernel"),
     *("jaxdl_squares", "jaxdl_adam"),

@@ -1,12 +1,13 @@
 """Layers whose lowering or randomness matters; each equals its Flax twin.
 
-Whatever isn't here (embedding, layer norm...) is Flax's own.
+Whatever isn't here (embedding, group norm...) is Flax's own.
 """
 
 from jaxdl.layers.attention import Attention
 from jaxdl.layers.convolution import Conv, SeparableConv, to_nchw, to_nhwc
 from jaxdl.layers.dense import Dense
 from jaxdl.layers.dropout import Dropout
+from jaxdl.layers.layer_norm import LayerNorm
 from jaxdl.layers.normalization import BatchNorm, batch_moments
 from jaxdl.layers.pooling import (
     avg_pool,
@@ -28,6 +29,7 @@ __all__ = [
     "ConvTranspose",
     "Dense",
     "Dropout",
+    "LayerNorm",
     "Recurrent",
     "SeparableConv",
     "avg_pool",

@@ -17,6 +17,7 @@ from jaxdl.layers.attention import (
 )
 from jaxdl.layers.dense import Dense
 from jaxdl.layers.dropout import Dropout
+from jaxdl.layers.layer_norm import LayerNorm
 from jaxdl.layers.pooling import masked_mean
 from jaxdl.layers.positions import Positions
 from jaxdl.models.activations import activation
@@ -57,12 +58,12 @@ class Block(nn.Module):
 
     def setup(self) -> None:
         dtype = compute_dtype(self.dtype)
-        self.norm = nn.LayerNorm(dtype=dtype)
+        self.norm = LayerNorm(dtype=dtype)
         self.attention = self._attention(self.rotary)
         if self.cross:
-            self.cross_norm = nn.LayerNorm(dtype=dtype)
+            self.cross_norm = LayerNorm(dtype=dtype)
             self.cross_attention = self._attention(rotary=False)
-        self.dense_norm = nn.LayerNorm(dtype=dtype)
+        self.dense_norm = LayerNorm(dtype=dtype)
         self.dense_in = Dense(4 * self.width, dtype=dtype)
         self.dense_out = Dense(self.width, dtype=dtype)
         self.dropout = Dropout()
@@ -162,7 +163,7 @@ class Stack(nn.Module):
             )
             for _ in range(self.layers)
         ]
-        self.norm = nn.LayerNorm(dtype=compute_dtype(self.dtype))
+        self.norm = LayerNorm(dtype=compute_dtype(self.dtype))
         self.dropout = Dropout()
 
     def __call__(

@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxdl import kernels
 from jaxdl.kernels.attention import formula as attention
+from jaxdl.kernels.layer_norm import formula as layer_norm
 from jaxdl.kernels.lstm import formula as lstm
 from jaxdl.kernels.normalization import formula as normalized
 from jaxdl.kernels.pooling import formula as pooled
@@ -123,6 +124,21 @@ def test_batch_norm_stays_where_it_lies():
     assert slope.sharding.is_equivalent_to(laid.sharding, 3)
     text = ours.lower(laid, factor).compile().as_text()
     assert "all-gather" not in text
+
+
+def test_layer_norm_stays_where_it_lies():
+    x, scale, bias = draw((16, 18, 5), (5,), (5,))
+    laid = over(DEVICES, x, "devices")
+
+    def run(room, x, scale):
+        return room(x, scale, bias, 1e-6)
+
+    ours = outcome(partial(run, kernels.layer_norm))
+    close(ours(laid, scale), outcome(partial(run, layer_norm))(x, scale), 1e-4)
+    (_, y), (slope, _) = ours(laid, scale)
+    assert y.sharding.is_equivalent_to(laid.sharding, 3)
+    assert slope.sharding.is_equivalent_to(laid.sharding, 3)
+    assert "all-gather" not in ours.lower(laid, scale).compile().as_text()
 
 
 def test_a_convolution_with_a_bias_stays_where_it_lies():
