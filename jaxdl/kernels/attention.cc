@@ -7,7 +7,7 @@
 // / groups heads of queries share one of keys. spread [batch, heads, queries] is the
 // logarithm of the sum of exponentials of a query's scores.
 
-#include "tiles.h"
+#include "packing.h"
 
 #include <limits>
 
@@ -23,8 +23,10 @@ struct Sizes {
 template <typename T>
 class Head {
  public:
-  // Blocks of queries; a multiple of the tile's rows.
-  static constexpr Index BLOCK = 4 * ROWS;
+  // Queries that are looked after at once: of more, causal ones look at more keys in
+  // vain.
+  static constexpr Index BLOCK = 24;
+  static_assert(BLOCK % ROWS == 0);
 
   Head(const Sizes& s, const T* k)
       : s_(s),
@@ -32,8 +34,7 @@ class Head {
         line_(s.groups * s.features),
         wide_((s.keys + Lanes<T>::COLUMNS - 1) / Lanes<T>::COLUMNS *
               Lanes<T>::COLUMNS),
-        keys_across_(s.features, s.keys,
-                     [&](Index f, Index key) { return k[key * line_ + f]; }),
+        keys_across_(PanelsOf<T>({k, 1, line_}, s.features, s.keys)),
         weights_(BLOCK * wide_),
         queries_(BLOCK * s.features) {}
 
@@ -120,9 +121,7 @@ class Head {
       const Vector<T> next = Load(row + c);
       most = next > most ? next : most;
     }
-    T largest = most[0];
-    for (Index i = 1; i < Lanes<T>::WIDTH; ++i) largest = std::max(largest, most[i]);
-    return largest;
+    return Fold<T>(most, [](T a, T b) { return b > a ? b : a; });
   }
 
   // row = exp(row - less); their sum.
@@ -147,9 +146,7 @@ class Head {
 
 template <typename T>
 Panels<T> Along(const Sizes& s, const T* x) {
-  return Panels<T>(s.keys, s.features, [&](Index key, Index f) {
-    return x[key * s.groups * s.features + f];
-  });
+  return PanelsOf<T>({x, s.groups * s.features, 1}, s.keys, s.features);
 }
 
 template <typename T>
@@ -176,13 +173,14 @@ void Backward(ffi::ThreadPool pool, const Sizes& s, const T* q, const T* k, cons
     const Index line = s.groups * s.features;
     const Index at = (b * s.keys * s.groups + g) * s.features;
     for (Index key = 0; key < s.keys; ++key) {
-      std::fill_n(by_k + at + key * line, s.features, T(0));
-      std::fill_n(by_v + at + key * line, s.features, T(0));
+      for (Index f = 0; f < s.features; f += Lanes<T>::WIDTH) {
+        Store(by_k + at + key * line + f, Vector<T>{}, s.features - f);
+        Store(by_v + at + key * line + f, Vector<T>{}, s.features - f);
+      }
     }
     Head<T> head(s, k + at);
     const Panels<T> keys = Along(s, k + at);
-    const Panels<T> values_across(
-        s.features, s.keys, [&](Index f, Index key) { return v[at + key * line + f]; });
+    const Panels<T> values_across = PanelsOf<T>({v + at, 1, line}, s.features, s.keys);
     for (Index h = g * shared; h < (g + 1) * shared; ++h) {
       const Index own = (b * s.queries * s.heads + h) * s.features;
       head.Backward(q + own, keys, values_across, out + own,

@@ -22,7 +22,7 @@ KINDS = (
     "dense layers, Adam"
 )
 SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
-HEADERS = (_HERE / "tiles.h",)
+HEADERS = (_HERE / "tiles.h", _HERE / "packing.h")
 COMPILERS = ("g++", "clang++", "c++")
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=c++17")
 SHARED = ("-fPIC", "-shared", "-w")

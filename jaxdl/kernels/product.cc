@@ -6,25 +6,10 @@
 // Every operand has a leading axis of members, each a product of its own. How work is
 // cut among threads changes no sum: that goes by depth alone.
 
-#include <type_traits>
-
-#include "tiles.h"
+#include "packing.h"
 
 namespace jaxdl {
 namespace {
-
-// Value (i, j) lies at data[i * row + j * column]; row or column is 1.
-template <typename T>
-struct Matrix {
-  const T* data;
-  Index row, column;
-
-  Matrix From(Index i, Index j) const {
-    return {data + i * row + j * column, row, column};
-  }
-  Matrix Of(Index place) const { return {data + place, row, column}; }
-  Matrix Transposed() const { return {data, column, row}; }
-};
 
 // Room for so many packed values, which a thread keeps for its next product.
 template <typename T>
@@ -41,78 +26,8 @@ constexpr Index TALL = 40;
 constexpr Index FAR = 2048;
 // Panels of b that are packed at once.
 constexpr Index BESIDE = 4;
-// Lines of b that are fetched before they are needed.
-constexpr Index AHEAD = 24;
 // Multiplications for which it is worth to wake another thread.
 constexpr Index WORTH_SHARING = 1 << 21;
-
-Index Whole(Index count, Index part) { return (count + part - 1) / part; }
-
-// Lines of vectors and lanes of each change places: first blocks of half of them.
-template <typename T, int S = Lanes<T>::WIDTH / 2>
-void Transpose(Vector<T>* lines) {
-  constexpr int W = Lanes<T>::WIDTH;
-#if !defined(__clang__)
-  typedef std::conditional_t<sizeof(T) == 4, int32_t, int64_t> Place;
-  typedef Place Places __attribute__((vector_size(BYTES)));
-  Places low, high;
-#pragma GCC unroll 16
-  for (int l = 0; l < W; ++l) {
-    low[l] = l & S ? W + l - S : l;
-    high[l] = l & S ? W + l : l + S;
-  }
-#endif
-#pragma GCC unroll 16
-  for (int i = 0; i < W; ++i)
-    if (!(i & S)) {
-      const Vector<T> a = lines[i], b = lines[i + S];
-#if defined(__clang__)
-      for (int l = 0; l < W; ++l) {
-        lines[i][l] = l & S ? b[l - S] : a[l];
-        lines[i + S][l] = l & S ? b[l] : a[l + S];
-      }
-#else
-      lines[i] = __builtin_shuffle(a, b, low);
-      lines[i + S] = __builtin_shuffle(a, b, high);
-#endif
-    }
-  if constexpr (S > 1) Transpose<T, S / 2>(lines);
-}
-
-// Columns of m in panels: of each, `wide` values of the first line, then of the next;
-// what is missing is zero.
-template <typename T>
-void Pack(const Matrix<T>& m, Index depth, Index across, Index wide, T* to) {
-  constexpr Index W = Lanes<T>::WIDTH;
-  auto place = [&](Index k, Index c) {
-    return to + (c / wide * depth + k) * wide + c % wide;
-  };
-  const Index all = Whole(across, wide) * wide;
-  if (m.column == 1) {
-    for (Index k = 0; k < depth; ++k)
-      for (Index first = 0; first < all; first += wide)
-        for (Index c = first; c < first + wide; c += W) {
-          __builtin_prefetch(m.From(k + AHEAD, c).data);
-          Store(place(k, first) + c - first,
-                Load(m.From(k, c).data, std::max<Index>(0, across - c)),
-                first + wide - c);
-        }
-    return;
-  }
-  for (Index first = 0; first < all; first += wide)
-    for (Index k = 0; k < depth; k += W)
-      for (Index c = first; c < first + wide; c += W) {
-        const Index deep = std::min(W, depth - k);
-        Vector<T> lines[W];
-#pragma GCC unroll 16
-        for (Index i = 0; i < W; ++i)
-          lines[i] = c + i < across ? Load(m.From(k, c + i).data, deep) : Vector<T>{};
-        Transpose<T>(lines);
-#pragma GCC unroll 16
-        for (Index i = 0; i < W; ++i)
-          if (i < deep) Store(place(k + i, first) + c - first, lines[i], first + wide - c);
-      }
-}
 
 // R rows of a product, V vectors wide: added to c or written there. Row r of a begins
 // at a + r * row; its values follow each other, or else its rows do and `row` is that

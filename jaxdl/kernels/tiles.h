@@ -284,6 +284,11 @@ struct Aligned {
   void deallocate(T* place, std::size_t count) {
     Returned::Give(place, count * sizeof(T));
   }
+  // Numbers are not set to zero: who asks for room writes all that it reads.
+  template <typename U>
+  void construct(U* place) {
+    ::new (static_cast<void*>(place)) U;
+  }
   bool operator==(const Aligned&) const { return true; }
   bool operator!=(const Aligned&) const { return false; }
 };
@@ -304,19 +309,22 @@ struct Panels {
   Index depth, columns;
   Room<T> data;
 
-  // value(row, column)
-  template <typename Value>
-  Panels(Index depth, Index columns, Value value) : depth(depth), columns(columns) {
+  Panels(Index depth, Index columns) : depth(depth), columns(columns) {
     // The last panel may be of fewer vectors.
     const Index last = columns % Lanes<T>::COLUMNS;
     data.resize(depth * (columns - last + (last ? VectorsFor<T>(last) : 0) *
                                               Lanes<T>::WIDTH));
+  }
+
+  // value(row, column)
+  template <typename Value>
+  Panels(Index depth, Index columns, Value value) : Panels(depth, columns) {
     T* at = data.data();
     for (Index first = 0; first < columns; first += Lanes<T>::COLUMNS) {
       const Index real = std::min(columns - first, Lanes<T>::COLUMNS);
       const Index whole = VectorsFor<T>(real) * Lanes<T>::WIDTH;
       for (Index k = 0; k < depth; ++k, at += whole)
-        for (Index c = 0; c < real; ++c) at[c] = value(k, first + c);
+        for (Index c = 0; c < whole; ++c) at[c] = c < real ? value(k, first + c) : T(0);
     }
   }
 };
@@ -430,14 +438,19 @@ void AddTransposed(const T* x, Index x_line, Index inputs, const T* slope,
               Index(1), rows, sums, stride);
 }
 
-// Of all lanes, by halves.
-template <typename T>
-T Sum(Vector<T> x) {
+// All lanes joined by join(a, b), by halves.
+template <typename T, typename Join>
+T Fold(Vector<T> x, Join join) {
   T lanes[Lanes<T>::WIDTH];
   Store(lanes, x);
   for (Index half = Lanes<T>::WIDTH / 2; half; half /= 2)
-    for (Index i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    for (Index i = 0; i < half; ++i) lanes[i] = join(lanes[i], lanes[i + half]);
   return lanes[0];
+}
+
+template <typename T>
+T Sum(Vector<T> x) {
+  return Fold<T>(x, [](T a, T b) { return a + b; });
 }
 
 // row . weights: `lines` runs of `run` values, those of the row `line` apart.
