@@ -18,6 +18,7 @@ from jaxdl.layers.pooling import (
     max_pool,
 )
 from jaxdl.layers.recurrent import Bidirectional, Recurrent
+from jaxdl.layers.softplus import softplus
 from jaxdl.layers.transposed_convolution import ConvTranspose
 from jaxdl.layers.windows import conv_output_size, receptive_field
 
@@ -41,6 +42,7 @@ __all__ = [
     "masked_mean",
     "max_pool",
     "receptive_field",
+    "softplus",
     "to_nchw",
     "to_nhwc",
 ]

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from jaxdl.layers.softplus import softplus
+
 Activation = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
 
 
@@ -40,7 +42,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "selu": jax.nn.selu,
     "sigmoid": jax.nn.sigmoid,
     "silu": jax.nn.silu,
-    "softplus": jax.nn.softplus,
+    "softplus": softplus,
     "softsign": jax.nn.soft_sign,
     "step": step,
     "straight_through_step": straight_through_step,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from jaxdl.batch import Batch, Context, context, example_keys, mask_of
+from jaxdl.layers.softplus import softplus
 from jaxdl.metrics import Mean
 from jaxdl.objectives import losses
 from jaxdl.objectives.supervised import (
@@ -54,9 +55,9 @@ class Game(NamedTuple):
 GAMES: dict[str, Game] = {
     # Goodfellow et al. 2014, sec. 3; sigmoid cross-entropy with the labels 1 and 0.
     "non_saturating": Game(
-        real=lambda scores, noise: jax.nn.softplus(-scores) + noise * scores,
-        generated=lambda scores, noise: jax.nn.softplus(scores) - noise * scores,
-        generator=lambda scores: jax.nn.softplus(-scores),
+        real=lambda scores, noise: softplus(-scores) + noise * scores,
+        generated=lambda scores, noise: softplus(scores) - noise * scores,
+        generator=lambda scores: softplus(-scores),
         labelled=True,
     ),
     # Mao et al. 2017, eq. 9.
