@@ -219,9 +219,22 @@ void KernelGradientOf(const Shape& s, const T* image, Index line, const T* slope
   }
 }
 
+// Adds to `sums`, channel by channel, the slopes of an image.
+template <typename T>
+void AddPixels(const Shape& s, const T* slope, T* sums) {
+  for (Index o = 0; o < s.outputs; o += Lanes<T>::WIDTH) {
+    const Index count = s.outputs - o;
+    const Vector<T> sum = SumOver<T>(s.out_height * s.out_width, [&](Index pixel) {
+      return Load(slope + pixel * s.outputs + o, count);
+    });
+    Store(sums + o, Vector<T>(Load(sums + o, count) + sum), count);
+  }
+}
+
+// And the bias's, if it is wanted: its sums stand behind those of a part's kernel.
 template <typename T>
 void KernelGradient(ffi::ThreadPool pool, const Shape& s, const T* x, const T* slope,
-                    T* kernel) {
+                    T* kernel, T* bias) {
   const Index weights = s.window_height * s.window_width * s.inputs * s.outputs;
   const Index bottom =
       std::max<Index>(0, (s.out_height - 1) * s.stride_y + s.window_height - s.top -
@@ -235,7 +248,8 @@ void KernelGradient(ffi::ThreadPool pool, const Shape& s, const T* x, const T* s
   constexpr Index ROOM = 16 << 20;
   const Index wanted = ROOM / std::max<Index>(1, weights * sizeof(T));
   const Index parts = std::min(s.batch, std::clamp<Index>(wanted, 2, 8));
-  std::vector<T> sums(s.members * parts * weights, T(0));
+  const Index both = weights + (bias ? s.outputs : 0);
+  std::vector<T> sums(s.members * parts * both, T(0));
   ForEach(pool, s.members * parts, [&](Index part) {
     static thread_local std::vector<T> room;
     const Index member = part / parts, own = part % parts;
@@ -244,20 +258,25 @@ void KernelGradient(ffi::ThreadPool pool, const Shape& s, const T* x, const T* s
       const T* image =
           Padded(x + i * s.height * s.width * s.inputs, s.height, s.width, s.inputs,
                  s.top, bottom, s.left, right, room);
-      KernelGradientOf(s, image, line,
-                       slope + i * s.out_height * s.out_width * s.outputs,
-                       sums.data() + part * weights);
+      const T* own_slope = slope + i * s.out_height * s.out_width * s.outputs;
+      T* const to = sums.data() + part * both;
+      KernelGradientOf(s, image, line, own_slope, to);
+      if (bias) AddPixels(s, own_slope, to + weights);
     }
   });
-  for (Index m = 0; m < s.members; ++m)
+  auto total = [&](Index member, Index place) {
+    T sum = 0;
+    for (Index p = 0; p < parts; ++p) sum += sums[(member * parts + p) * both + place];
+    return sum;
+  };
+  for (Index m = 0; m < s.members; ++m) {
     for (Index w = 0; w < weights; ++w) {
       const Index o = w % s.outputs, j = w / s.outputs % run, k = w / s.outputs / run;
-      const Index place = narrow ? (k * s.outputs + o) * run + j : w;
-      T total = 0;
-      for (Index p = 0; p < parts; ++p)
-        total += sums[(m * parts + p) * weights + place];
-      kernel[m * weights + w] = total;
+      kernel[m * weights + w] = total(m, narrow ? (k * s.outputs + o) * run + j : w);
     }
+    for (Index o = 0; bias && o < s.outputs; ++o)
+      bias[m * s.outputs + o] = total(m, weights + o);
+  }
 }
 
 Shape ShapeOf(ffi::AnyBuffer::Dimensions x, ffi::AnyBuffer::Dimensions kernel,
@@ -302,21 +321,37 @@ ffi::Error InputGradientCall(ffi::ThreadPool pool, ffi::AnyBuffer slope,
   });
 }
 
-ffi::Error KernelGradientCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
-                              ffi::AnyBuffer slope, ffi::Result<ffi::AnyBuffer> kernel,
-                              ffi::Span<const int64_t> window) {
+ffi::Error ByKernel(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer slope,
+                    ffi::Result<ffi::AnyBuffer> kernel,
+                    ffi::Result<ffi::AnyBuffer>* bias,
+                    ffi::Span<const int64_t> window) {
   const Shape s =
       ShapeOf(x.dimensions(), kernel->dimensions(), slope.dimensions(), window);
   return ByType(x, [&](auto zero) {
     using T = decltype(zero);
     KernelGradient<T>(pool, s, x.typed_data<T>(), slope.typed_data<T>(),
-                      kernel->typed_data<T>());
+                      kernel->typed_data<T>(),
+                      bias ? (*bias)->typed_data<T>() : nullptr);
   });
 }
 
-template <int ARGUMENTS = 2>
+ffi::Error KernelGradientCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
+                              ffi::AnyBuffer slope, ffi::Result<ffi::AnyBuffer> kernel,
+                              ffi::Span<const int64_t> window) {
+  return ByKernel(pool, x, slope, kernel, nullptr, window);
+}
+
+ffi::Error KernelGradientWithBiasCall(ffi::ThreadPool pool, ffi::AnyBuffer x,
+                                      ffi::AnyBuffer slope,
+                                      ffi::Result<ffi::AnyBuffer> kernel,
+                                      ffi::Result<ffi::AnyBuffer> bias,
+                                      ffi::Span<const int64_t> window) {
+  return ByKernel(pool, x, slope, kernel, &bias, window);
+}
+
+template <int ARGUMENTS = 2, int RESULTS = 1>
 auto Windowed() {
-  return Signature<ARGUMENTS, 1>().template Attr<ffi::Span<const int64_t>>("window");
+  return Signature<ARGUMENTS, RESULTS>().template Attr<ffi::Span<const int64_t>>("window");
 }
 
 }  // namespace
@@ -329,3 +364,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_input_gradient, jaxdl::InputGradientCall,
                               jaxdl::Windowed());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_kernel_gradient, jaxdl::KernelGradientCall,
                               jaxdl::Windowed());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxdl_kernel_gradient_with_bias,
+                              jaxdl::KernelGradientWithBiasCall,
+                              (jaxdl::Windowed<2, 2>()));

@@ -20,7 +20,7 @@ def multiplications(equation: Any) -> int:
     shapes = [var.aval.shape for var in equation.invars]
     if equation.primitive is product.primitive:
         return prod(product.sizes(equation.params["kind"], shapes).values())
-    if equation.primitive in (convolution.primitive, convolution.biased):
+    if equation.primitive in convolution.PRIMITIVES:
         names = convolution.OPERANDS[equation.params["kind"]]
         of = dict(zip(names, shapes, strict=True))
         out = equation.outvars[0].aval.shape

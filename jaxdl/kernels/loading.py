@@ -13,6 +13,7 @@ from jaxdl.kernels.building import built
 TARGETS = (
     *("jaxdl_forward", "jaxdl_forward_with_bias"),
     *("jaxdl_input_gradient", "jaxdl_kernel_gradient"),
+    "jaxdl_kernel_gradient_with_bias",
     *("jaxdl_attention", "jaxdl_attention_gradient"),
     *("jaxdl_lstm", "jaxdl_lstm_gradient"),
     *("jaxdl_moments", "jaxdl_slopes"),

@@ -11,19 +11,6 @@ struct Sizes {
   Index members, batch, places, channels;
 };
 
-// Adds up what of(place) gives for a vector of channels, over places;
-// four sums at a time, so that none waits for the one before.
-template <typename T, typename Of>
-Vector<T> SumOver(Index places, Of of) {
-  Vector<T> sums[4] = {};
-  Index i = 0;
-  for (; i + 4 <= places; i += 4)
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) sums[k] += of(i + k);
-  for (; i < places; ++i) sums[0] += of(i);
-  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
-}
-
 // Of each example the mean, and the sum of squares around it.
 template <typename T>
 void Moments(ffi::ThreadPool pool, const Sizes& s, const T* x, T* means, T* squares) {

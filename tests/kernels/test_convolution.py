@@ -106,13 +106,38 @@ def with_bias(case, lowering):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_bias_is_added_within(case):
     with jax.enable_x64(True):
-        found = []
+        found, over = [], (None, None, 0, None)
         for lowering in ("compiled", "xla"):
             run, x, kernel, biases = with_bias(case, lowering)
             value, pull = jax.vjp(run, x, kernel, biases[0])
+            pulled = jax.vmap(lambda *o, run=run: jax.vjp(run, *o[:3])[1](o[3]), over)
             members = jax.vmap(run, (None, None, 0))(x, kernel, biases)
-            found.append((value, pull(value), members))
+            both = pulled(x, kernel, biases, value)
+            found.append((value, pull(value), members, both))
         close(*found, 1e-11)
+
+
+def test_kernel_and_bias_receive_theirs_in_one_call():
+    with jax.enable_x64(True):
+        run, x, kernel, biases = with_bias(CASES[0], "compiled")
+
+    def slopes(*moving):
+        def loss(*given):
+            operands = dict(zip(moving, given, strict=True))
+            return run(x, operands.get("w", kernel), operands.get("b", biases[0])).sum()
+
+        given = [{"w": kernel, "b": biases[0]}[name] for name in moving]
+        grad = jax.grad(loss, argnums=range(len(given)))
+        return str(jax.make_jaxpr(grad)(*given)), grad(*given)
+
+    with jax.enable_x64(True):
+        text, both = slopes("w", "b")
+        assert text.count("kind=kernel_gradient_with_bias") == 1
+        assert "kind=kernel_gradient " not in text
+        for name, expected in zip("wb", both, strict=True):
+            alone, (found,) = slopes(name)
+            assert "kernel_gradient_with_bias" not in alone
+            close(found, expected, 1e-11)
 
 
 def test_derivatives_with_a_bias_of_both_modes_and_second_order():
