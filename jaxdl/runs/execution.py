@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import jax
 from absl import flags
 
-from jaxdl import parallel, train
+from jaxdl import parallel, random_bits, train
 from jaxdl.memory import keep_freed_memory
 from jaxdl.parallel import hosts
 from jaxdl.runs import ahead, environment, failure, outcome, resume, screen, signals
@@ -140,7 +140,7 @@ def _open(
 
 def prepare() -> None:
     """What a process does before it computes: refuse a bad JAX, keep its memory, find
-    the cache, make devices of a CPU's cores."""
+    the cache, make devices of a CPU's cores, and have random bits without loops."""
     environment.check_jax()
     keep_freed_memory()
     if not flags.FLAGS.is_parsed():
@@ -149,6 +149,7 @@ def prepare() -> None:
         flags.FLAGS.mark_as_parsed()
     environment.enable_compilation_cache()
     parallel.cores.use_cores()
+    random_bits.unroll()
 
 
 def _way_before(path: Path) -> Any:
