@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import fcntl
 import os
 import shutil
 
@@ -23,17 +24,22 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def library_folder(tmp_path_factory):
-    """A cache folder with the kernels of this source. One for all tests of a process:
-    XLA takes a kernel twice only from the same library."""
+    """A cache folder with the kernels of this source. One for all tests, whichever
+    process runs them: XLA takes a kernel twice only from the same library."""
     from jaxdl import kernels
     from jaxdl.kernels import building
 
     if not any(shutil.which(name) for name in building.COMPILERS):
         pytest.skip("no C++ compiler")
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
+    room = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        room = room.parent  # of all workers
+    folder = room / "cache"
+    with pytest.MonkeyPatch.context() as patch, open(room / "lock", "w") as lock:
         patch.setenv("XDG_CACHE_HOME", str(folder))
-        kernels.build()
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until it is closed
+        if not kernels.built():
+            kernels.build()
     return folder
 
 

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -25,7 +27,7 @@ SOURCES = tuple(_HERE / f"{name}.cc" for name in _NAMES)
 HEADERS = (_HERE / "tiles.h", _HERE / "packing.h")
 COMPILERS = ("g++", "clang++", "c++")
 FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=c++17")
-SHARED = ("-fPIC", "-shared", "-w")
+QUIET = ("-fPIC", "-w")
 
 
 class BuildError(RuntimeError):
@@ -73,25 +75,37 @@ def build(compiler: str = "") -> Path:
     Raises:
       BuildError: there is no compiler, it failed, or the folder cannot be written.
     """
-    command = [*_compiler(compiler), *FLAGS, *SHARED]
-    include = f"-I{jax.ffi.include_dir()}"
-    path = location()
+    command, path = [*_compiler(compiler), *FLAGS, *QUIET], location()
+    compiling = [*command, f"-I{jax.ffi.include_dir()}", "-c"]
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as room:
+            parts = {source: Path(room) / f"{source.stem}.o" for source in SOURCES}
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                asked = [[*compiling, s, "-o", part] for s, part in parts.items()]
+                for _ in pool.map(_run, asked):
+                    pass
             made = Path(room) / path.name
-            command += [include, *map(str, SOURCES), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = [line for line in done.stderr.splitlines() if "error" in line]
-                first = (said or done.stderr.splitlines() or ["it said nothing"])[0]
-                raise BuildError(f"{command[0]} could not compile the kernels: {first}")
+            _run([*command, "-shared", *parts.values(), "-o", made])
             made.replace(path)  # whole or not at all
     except OSError as error:
         raise BuildError(
             f"cannot write the kernels to {path.parent}: {error}"
         ) from None
     return path
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    """Run a compiler.
+
+    Raises:
+      BuildError: it failed.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if "error" in line]
+        first = (said or done.stderr.splitlines() or ["it said nothing"])[0]
+        raise BuildError(f"{command[0]} could not compile the kernels: {first}")
 
 
 def _compiler(name: str) -> list[str]:
