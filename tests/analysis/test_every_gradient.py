@@ -124,6 +124,8 @@ class EveryLayer(nn.Module):
             layers.SeparableConv(3, (3, 3), strides=2)(image),
             layers.ConvTranspose(2, (4, 4), strides=2)(image),
             normal,
+            layers.LayerNorm()(series),
+            layers.softplus(series),
             layers.Dropout()(image, context),
             layers.avg_pool(image, 2),
             layers.max_pool(image, 3, 2, padding="SAME"),
