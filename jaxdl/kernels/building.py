@@ -80,13 +80,12 @@ def build(compiler: str = "") -> Path:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as room:
-            parts = {source: Path(room) / f"{source.stem}.o" for source in SOURCES}
+            parts = [Path(room) / f"{source.stem}.o" for source in SOURCES]
+            pairs = zip(SOURCES, parts, strict=True)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                asked = [[*compiling, s, "-o", part] for s, part in parts.items()]
-                for _ in pool.map(_run, asked):
-                    pass
+                list(pool.map(_run, [[*compiling, s, "-o", o] for s, o in pairs]))
             made = Path(room) / path.name
-            _run([*command, "-shared", *parts.values(), "-o", made])
+            _run([*command, "-shared", *parts, "-o", made])
             made.replace(path)  # whole or not at all
     except OSError as error:
         raise BuildError(

@@ -6,9 +6,7 @@ from flax.typing import Dtype
 from jaxtyping import Array, Float
 
 from jaxdl import kernels
-
-# Places of an example below which a call costs more than it saves.
-_ENOUGH_PLACES = 16
+from jaxdl.layers.normalization import by_place, compilable
 
 
 class LayerNorm(nn.Module):
@@ -32,20 +30,9 @@ class LayerNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones_init(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), shape)
         dtype = self.dtype or nn.dtypes.canonicalize_dtype(x, scale, bias)
-        if _is_compiled(x, scale, bias) and x.dtype == dtype:
-            places = x.reshape(len(x), -1, x.shape[-1])
-            y = kernels.layer_norm(places, scale, bias, self.epsilon)
+        if compilable(x, scale, bias) and x.dtype == dtype:
+            y = kernels.layer_norm(by_place(x), scale, bias, self.epsilon)
             return y.reshape(x.shape)
         stock = nn.LayerNorm(self.epsilon, dtype=dtype, parent=None)
         params = {"scale": scale, "bias": bias}
         return jnp.asarray(stock.apply({"params": params}, x))
-
-
-def _is_compiled(x: Array, *others: Array) -> bool:
-    """Whether the compiled kernel is there for such arrays, and faster."""
-    return (
-        x.ndim > 2
-        and x.size >= _ENOUGH_PLACES * x.shape[0] * x.shape[-1] > 0
-        and all(other.dtype == x.dtype for other in others)
-        and kernels.supports(x.dtype)
-    )

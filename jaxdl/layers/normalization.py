@@ -84,7 +84,7 @@ def batch_moments(
     1.1 ms for [64, 32, 32, 16], [64, 16, 16, 32], [64, 8, 8, 64], where reductions
     took 11.4, 3.3, 1.6 in two passes and 5.6 to 8.9, 2.6, 1.3 in one.
     """
-    if _compilable(x):
+    if compilable(x):
         return _compiled_moments(x, mask)
     rows = x.reshape(-1, x.shape[-1])
     rows = rows.astype(jnp.promote_types(x.dtype, jnp.float32))
@@ -107,8 +107,9 @@ def batch_moments(
 _ENOUGH_PLACES = 16
 
 
-def _compilable(x: Array, *others: Array) -> bool:
-    """Whether compiled kernels are there to sum over the places of such arrays."""
+def compilable(x: Array, *others: Array) -> bool:
+    """Whether compiled kernels are there to normalise such arrays, and faster: of some
+    places, and all of one type."""
     return (
         x.size >= _ENOUGH_PLACES * x.shape[0] * x.shape[-1] > 0
         and all(other.dtype == x.dtype for other in others)
@@ -116,13 +117,14 @@ def _compilable(x: Array, *others: Array) -> bool:
     )
 
 
-def _by_place(x: Array) -> Float[Array, "batch places channels"]:
+def by_place(x: Array) -> Float[Array, "batch places channels"]:
+    """All axes between the first and the last as one."""
     return x.reshape(x.shape[0], -1, x.shape[-1])
 
 
 def _compiled_moments(x: Array, mask: Array | None) -> Any:
     """Those of each example, joined (Chan et al. 1983): as exact as a second pass."""
-    means, squares = kernels.moments(_by_place(x))
+    means, squares = kernels.moments(by_place(x))
     real = jnp.ones(x.shape[0]) if mask is None else mask
     real, places = real.astype(x.dtype)[:, None], x.size // means.size
     count = sum_over_devices(real.sum() * places)
@@ -135,8 +137,8 @@ def _compiled_moments(x: Array, mask: Array | None) -> Any:
 def _scale_and_shift(
     x: Array, center: Array, factor: Array, shift: Array
 ) -> Float[Array, "batch *space channels"]:
-    if _compilable(x, center, factor, shift):
-        y = kernels.scale_and_shift(_by_place(x), center, factor, shift)
+    if compilable(x, center, factor, shift):
+        y = kernels.scale_and_shift(by_place(x), center, factor, shift)
         return y.reshape(x.shape)
     return (x - center) * factor + shift
 
