@@ -182,12 +182,15 @@ _RUNS = {
 FED = {"mnist_memory": 1024, "mnist_records": 1}
 FED_BATCH, FED_STEPS = 128, 400
 
-# Members that train together, of the sizes of scikit-learn's digits.
+# Members that train together, of the sizes of scikit-learn's digits and of MNIST.
 _DIGITS = {"classes": 10, "hidden": (64, 64)}
 _POPULATIONS = (
     Case("mlps_32", "32 MLPs 64-64-64-10", "mlp", _DIGITS, (64,), 32, folds=32),
     Case("mlps_8", "8 MLPs 64-64-64-10", "mlp", _DIGITS, (64,), 32, folds=8),
     Case("cnns_8", "8 CNNs, 8x8", "cnn", {"classes": 10}, (8, 8, 1), 32, folds=8),
+    dataclasses.replace(
+        CASES["cnn"], name="mnist_cnns_8", title="8 CNNs, 28x28", folds=8
+    ),
 )
 # What a worker does to the cases that it knows.
 WORK: dict[str, Mapping[str, Any]] = {
