@@ -69,7 +69,7 @@ _FED: Any = {"libraries": ("torch",), "dataset": "mnist", "once": True}
 MEASURES = {
     "training_step": Measure("training", "milliseconds", "ms"),
     "memory": Measure("training", "peak_mib", "MiB"),
-    "loop": Measure("loop", "milliseconds", "ms", (), ("bare step",)),
+    "loop": Measure("loop", "milliseconds", "ms", (), ("bare step",), once=True),
     "guard": Measure("guard", "milliseconds", "ms", (), ("unguarded",)),
     "products": Measure("products", "milliseconds", "ms", (), ("XLA's choice",)),
     "population": Measure("population", "milliseconds", "ms", (), ("in turn",)),

@@ -91,6 +91,23 @@ def build_folds(settings: Settings) -> list[tuple[Task, Plan]]:
     return _tasks(settings, rows.target.kind, data)
 
 
+def members(settings: Settings) -> list[Member]:
+    """Every fold, to be trained with the others.
+
+    Raises:
+      ValueError, OSError: in one line, for a setting that cannot be used.
+    """
+    return [
+        Member(
+            name=f"fold_{number}",
+            task=task,
+            plan=plan,
+            settings=dataclasses.asdict(dataclasses.replace(settings, fold=number)),
+        )
+        for number, (task, plan) in enumerate(build_folds(settings))
+    ]
+
+
 def _check(settings: Settings) -> None:
     common.check(settings)
     common.choice("model", settings.model, ("mlp", "linear"))
@@ -293,19 +310,12 @@ def main(settings: Settings) -> int:
 
     common.join(NAME, settings)
 
-    def members() -> list[Member]:
-        return [
-            Member(
-                name=f"fold_{number}",
-                task=task if number else common.started(task),
-                plan=plan,
-                settings=dataclasses.asdict(dataclasses.replace(settings, fold=number)),
-            )
-            for number, (task, plan) in enumerate(build_folds(settings))
-        ]
+    def started() -> list[Member]:
+        first, *others = members(settings)
+        return [dataclasses.replace(first, task=common.started(first.task)), *others]
 
     return population.execute(
-        common.request(NAME, settings), members, settings.fold_way
+        common.request(NAME, settings), started, settings.fold_way
     )
 
 

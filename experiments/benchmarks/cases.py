@@ -205,7 +205,7 @@ WORK: dict[str, Mapping[str, Any]] = {
         for case in [_transformer("transformer_512", 4, 128, 1, 512, batches=1)]
     },
     # By experiments of their own: see ``loop``, ``running``, ``feeding``, ``whole``.
-    "loop": {name: CASES[name] for name in ("mlp_128", "cnn", "transformer_small")},
+    "loop": CASES,
     "guard": {
         name: CASES[name] for name in ("mlp_128", "cnn", "transformer_small", "dcgan")
     },

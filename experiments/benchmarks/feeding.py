@@ -1,6 +1,5 @@
 """Data into the step of a small CNN: how fast they come, and how long it waits."""
 
-import dataclasses
 import time
 from typing import Any
 
@@ -10,8 +9,8 @@ from experiments import image_classification
 from experiments.benchmarks import cases, loop
 from experiments.benchmarks.worker import Task
 from jaxdl import __version__, runs
+from jaxdl.runs.execution import execute
 from jaxdl.runs.machine import Machine
-from jaxdl.train.task import Findings
 
 
 def take(task: Task) -> dict[str, Any]:
@@ -34,10 +33,13 @@ def take(task: Task) -> dict[str, Any]:
         evaluate_every=cases.FED_STEPS,
     )
     learning, plan = image_classification.build(settings)
-    nothing: Any = {"baselines": dict, "findings": lambda *_: Findings({}, {})}
-    learning = dataclasses.replace(learning, **nothing)
+    learning = loop.trained_only(learning)
     rate = _rate(Machine.of(learning, plan), task.seconds)
-    speed = loop.run_speed(image_classification.NAME, learning, plan, settings)
+    speed = loop.run_speed(
+        image_classification,
+        settings,
+        lambda asked: execute(asked, lambda: (learning, plan)),
+    )
     account = speed[-1]["account"]
     spent = account["step"] + account["data"]
     return {

@@ -18,9 +18,11 @@ from jaxdl.train.judge import SINGLE, Judge
 from jaxdl.train.packing import packed, packed_evaluation
 from jaxdl.train.task import Plan, Shown, Task
 
-# Batches of a check that one dispatch goes through, and bytes of them, at most.
+# Batches of a check that one dispatch goes through, bytes of them, and floating-point
+# operations of each, at most: 10 ms, beside which a dispatch is nothing.
 STACK = 32
 STACK_BYTES = 2**24
+STACK_OPERATIONS = 2e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -308,12 +310,17 @@ def _automatic_stack(
 ) -> int | None:
     """Batches of a check a dispatch, on one CPU: a quarter of an MLP's checks went on
     dispatching each by itself and on reading what it measured. As of steps, none where
-    a convolution would run inside a loop."""
+    a convolution would run inside a loop. None where a batch takes long either: inside
+    a loop XLA computes what occurs twice twice, and a GAN's check took 0.98 s, not
+    0.72."""
     if not _is_one_cpu(way) or parallel.convolves(task.evaluation, state, batch):
         return None
     examples = task.data.validation.size
     size = evaluation_batch(plan, examples, way)
     count = -(-examples // size)
+    work = arithmetic.operations(task.evaluation, state, batch)
+    if work * size > STACK_OPERATIONS * plan.batch_size:
+        return None
     rows = jax.tree.leaves(batch)
     each = sum(x.size * x.dtype.itemsize for x in rows) * size // plan.batch_size
     most = min(STACK, STACK_BYTES // each)

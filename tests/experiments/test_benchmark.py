@@ -21,9 +21,9 @@ def no_kernels(monkeypatch):
 
 
 def test_a_case_end_to_end_with_plain_flax(capsys):
-    asked = Settings(
-        only="mlp_32", peers="flax", rounds=1, seconds=0.05, device="cpu", json=True
-    )
+    short = {"rounds": 1, "seconds": 0.05, "device": "cpu", "json": True}
+    measures = "training_step,memory,products"
+    asked = Settings(only="mlp_32", measure=measures, peers="flax", **short)
     assert benchmark.main(asked) == 0
     shown = capsys.readouterr()
     assert shown.err.startswith("compiled kernels left out")

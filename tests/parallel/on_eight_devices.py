@@ -10,7 +10,6 @@ import pytest
 
 from jaxdl import data, models, objectives, optimizers, parallel, train
 from jaxdl.models.apply import forward
-from jaxdl.train import population
 from tests.parallel.small_nets import (
     BATCH,
     CLASSES,
@@ -172,49 +171,6 @@ def test_a_mesh_splits_the_model_too():
         moments = [k for k in split if k.endswith("query/kernel")]
         assert len(moments) > 1
         assert {split[k] for k in moments} == {query}
-
-
-def losses_of(way, step, first, batch):
-    """(losses of four steps, last state) by a way; the states given stay whole."""
-    now, losses = way.state(jax.tree.map(jnp.copy, first)), []
-    compiled = way.step(step)
-    for _ in range(4):
-        now, metrics = compiled(now, way.put(batch, 0))
-        losses.append(float(metrics["loss"].total / metrics["loss"].count))
-    return losses, now
-
-
-def test_computing_in_bfloat16_and_twice_works_in_every_way():
-    """Parameters and optimizer stay in float32; rematerialising changes nothing."""
-    step, first, batch = transformer(remat=True)
-    alone = parallel.placement("none")
-    whole, _ = losses_of(alone, *transformer())
-    np.testing.assert_allclose(
-        losses_of(alone, step, first, batch)[0], whole, rtol=1e-6
-    )
-    step, first, batch = transformer(remat=True, dtype="bfloat16")
-    expected, _ = losses_of(alone, step, first, batch)
-    assert expected != whole
-    ways = [parallel.placement(name) for name in ("data", "fsdp", "pmap")]
-    mesh = {"mesh": "data:4,model:2", "axes": models.LOGICAL_AXES}
-    for way in (*ways, parallel.placement("data", **mesh)):
-        losses, last = losses_of(way, step, first, batch)
-        # A bfloat16 has 8 bits: sums over devices round at 2^-9 = 0.2%.
-        np.testing.assert_allclose(losses, expected, rtol=4e-3)
-        np.testing.assert_allclose(losses, whole, rtol=2e-2)
-        kept = {leaf.dtype for leaf in jax.tree.leaves((last.params, last.opt_state))}
-        assert kept <= {jnp.dtype("float32"), jnp.dtype("int32")}
-    stack = jax.tree.map(lambda x: np.stack([x] * 4), batch)
-    copied = jax.tree.map(jnp.copy, first)
-    _, metrics = alone.block(step)(copied, stack)
-    scanned = metrics["loss"].total / metrics["loss"].count
-    np.testing.assert_allclose(scanned, expected, rtol=1e-6)
-    both = population.stack([first, first])
-    members = parallel.jit(population.population_step(step, parallel.members.vmapped))
-    pair = jax.tree.map(lambda x: np.stack([x] * 2), batch)
-    _, metrics = members(both, pair)
-    found = metrics["loss"].total / metrics["loss"].count
-    np.testing.assert_allclose(found, expected[0], rtol=4e-3)
 
 
 def test_with_fsdp_each_device_holds_its_share():

@@ -116,7 +116,8 @@ def transformer(**changes):
         "targets": draw.integers(0, CLASSES, 16).astype(np.int32),
         "mask": np.ones(16, np.float32),
     }
-    params, model_state = models.init(net, jax.random.key(0), batch["inputs"][:1])
+    init = jax.jit(lambda key, example: models.init(net, key, example))
+    params, model_state = init(jax.random.key(0), batch["inputs"][:1])
     hyper = {"learning_rate": 0.1, "dropout": 0.2}
     first = train.create_state(params, optimizer, model_state, hyper=hyper)
     return step, first, batch

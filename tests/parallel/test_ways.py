@@ -40,3 +40,8 @@ def test_every_way_equals_plain_jit_on_eight_virtual_devices():
 @pytest.mark.first
 def test_every_family_trains_alike_in_every_way():
     run_on_eight("every_family.py")
+
+
+@pytest.mark.slow
+def test_every_way_computes_in_bfloat16_and_twice():
+    run_on_eight("bfloat16_on_eight_devices.py")

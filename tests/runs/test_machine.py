@@ -7,6 +7,7 @@ import pytest
 from experiments import image_classification
 from jaxdl import train
 from jaxdl.kernels import loading
+from jaxdl.runs import arithmetic
 from jaxdl.runs import machine as machines
 from jaxdl.runs.machine import Machine
 
@@ -43,6 +44,15 @@ def test_checks_are_stacked_alike_and_measure_what_batches_do(
 
 def test_large_batches_are_dispatched_one_by_one(monkeypatch):
     monkeypatch.setattr(machines, "STACK_BYTES", 2 * 16 * (8 * 8 + 4 + 4) - 1)
+    assert machine(16).stack is None
+
+
+def test_batches_that_take_long_are_dispatched_one_by_one(monkeypatch):
+    here = machine(16)
+    work = arithmetic.operations(here.task.evaluation, here.state(), here.feed(0))
+    monkeypatch.setattr(machines, "STACK_OPERATIONS", work / 2)  # of 32 examples
+    assert machine(16).stack == 23
+    monkeypatch.setattr(machines, "STACK_OPERATIONS", work / 2 - 1)
     assert machine(16).stack is None
 
 
