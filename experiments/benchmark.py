@@ -8,7 +8,8 @@ Beside jaxdl itself: loop (its peer the bare step), guard (against loss that is 
 finite; peer without), products (of matrices, by XLA's choice of library), population
 (in turn), checkpoint (waiting for the disk), startup, build and compile (the first
 start), generation (no cache). Whole runs and data into the step read MNIST and
-tiny_shakespeare, prepared by TFDS in --data_dir; like imports they are taken once.
+tiny_shakespeare, prepared by TFDS in --data_dir; like loops and imports they are taken
+once.
 """
 
 import dataclasses
