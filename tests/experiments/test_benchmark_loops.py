@@ -67,6 +67,7 @@ def test_the_loop_of_the_gan_trains_the_network_of_its_case(few_images, tmp_path
 @pytest.mark.parametrize("name", ["mlp_32", "tabular"])
 def test_both_sides_take_the_same_steps(name, few_images, monkeypatch):
     """Of one state by turns, and of members one side after the other."""
+    jax.devices()  # one, as in other tests: later nobody makes devices of the cores
     steps = {"max_steps": 96, "evaluate_every": 16}
     monkeypatch.setitem(loops.LOOPS, name, _small(name, **steps))
     asked = []
