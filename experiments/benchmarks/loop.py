@@ -24,7 +24,7 @@ from typing import Any
 import jax
 
 from experiments import common
-from experiments.benchmarks import loops
+from experiments.benchmarks import cases, loops
 from experiments.benchmarks.loops import Loop
 from jaxdl import __version__, runs
 from jaxdl.runs import population, shown, writers
@@ -170,7 +170,7 @@ def take(name: str) -> dict[str, Any]:
     loop = loops.LOOPS[name]
     with tempfile.TemporaryDirectory() as folder:
         settings = loops.settings(name, Path(folder))
-        times = _several if loop.members else _one
+        times = _several if cases.CASES[name].folds > 1 else _one
         *seconds, steps = times(loop, settings)
     ours, theirs = (
         {
